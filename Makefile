@@ -1,0 +1,49 @@
+# Everything a person types here. The virtual environment is made on first use; nothing else needs to be installed.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# pytest-xdist workers; 2 suits the smallest machines.
+JOBS   ?= 2
+
+.PHONY: run test lint unit e2e bench codegen clean help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.run: pyproject.toml
+	@echo "==> Preparing $(VENV) (first time only)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@echo "==> Preparing $(VENV) with the test tools (first time only)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run ## start mini-apiserver (ARGS="--secure-port 7443" passes flags on)
+	@exec $(BIN)/mini-apiserver $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/.dev ## the fast tests only
+	$(BIN)/python -m pytest -n $(JOBS) -m "not e2e" tests
+
+e2e: $(VENV)/.dev ## real kubectl and client libraries against real processes
+	$(BIN)/python -m pytest -m e2e tests
+
+test: lint ## every check and every test
+	$(BIN)/python -m pytest -n $(JOBS) tests
+
+bench: $(VENV)/.dev ## the figures of docs/performance.md, measured here and now
+	$(BIN)/python hack/bench/run.py $(ARGS)
+
+codegen: $(VENV)/.dev ## make generated code again
+	$(BIN)/python hack/update_codegen.py
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

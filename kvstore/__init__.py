@@ -1,0 +1,1 @@
+"""An etcd v3-compatible, multi-version key-value store replicated by `raft`."""
