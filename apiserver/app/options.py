@@ -1,0 +1,260 @@
+"""Flags: kube-apiserver's names and meanings, in the groups in which it lists them.
+
+Both `--flag=value` and `--flag value` work; a boolean may stand alone or take `=true` or `=false`, as Go's flags do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from apiserver.api.metatime import parse_duration
+
+__all__ = ["Options", "OptionsError", "parse_options"]
+
+AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny")
+ADMISSION_PLUGINS = ("NamespaceLifecycle",)
+DEFAULT_ADMISSION_PLUGINS = ("NamespaceLifecycle",)
+
+
+class OptionsError(Exception):
+    """A flag's value cannot be used; the text says which and why."""
+
+
+@dataclass(slots=True)
+class Options:
+    """Everything a server can be told. Durations in seconds; the names are the flags'."""
+
+    data_dir: str = "./mini-apiserver.data"
+    bind_address: str = "127.0.0.1"
+    secure_port: int = 6443
+    advertise_address: str = ""
+    external_hostname: str = ""
+    tls_cert_file: str = ""
+    tls_private_key_file: str = ""
+    client_ca_file: str = ""
+    etcd_servers: tuple[str, ...] = ()
+    etcd_cafile: str = ""
+    etcd_certfile: str = ""
+    etcd_keyfile: str = ""
+    etcd_prefix: str = "/registry"
+    etcd_compaction_interval: float = 300.0
+    event_ttl: float = 3600.0
+    quota_backend_bytes: int = 0
+    snapshot_count: int = 10_000
+    runtime_config: dict[str, str] = field(default_factory=dict)
+    service_cluster_ip_range: str = "10.0.0.0/24"
+    service_node_port_range: tuple[int, int] = (30000, 32767)
+    anonymous_auth: bool = True
+    authorization_mode: tuple[str, ...] = ("AlwaysAllow",)
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    request_timeout: float = 60.0
+    min_request_timeout: float = 1800.0
+    verbosity: int = 0
+
+    @property
+    def admission_plugins(self) -> tuple[str, ...]:
+        """The plugins in effect, in the order in which they run."""
+        chosen = {*DEFAULT_ADMISSION_PLUGINS, *self.enable_admission_plugins} - set(self.disable_admission_plugins)
+        return tuple(name for name in ADMISSION_PLUGINS if name in chosen)
+
+    def check(self) -> None:
+        """Raise `OptionsError` for values that cannot be right together."""
+        if not 0 <= self.secure_port <= 65535:
+            raise OptionsError(f"--secure-port {self.secure_port} must be between 0 and 65535; 0 picks a free port")
+        if bool(self.tls_cert_file) != bool(self.tls_private_key_file):
+            raise OptionsError("--tls-cert-file and --tls-private-key-file must be given together")
+        if bool(self.etcd_certfile) != bool(self.etcd_keyfile):
+            raise OptionsError("--etcd-certfile and --etcd-keyfile must be given together")
+        _check_known("--authorization-mode", self.authorization_mode, AUTHORIZATION_MODES)
+        _check_known("--enable-admission-plugins", self.enable_admission_plugins, ADMISSION_PLUGINS)
+        _check_known("--disable-admission-plugins", self.disable_admission_plugins, ADMISSION_PLUGINS)
+        if not self.etcd_prefix.startswith("/"):
+            raise OptionsError(f"--etcd-prefix {self.etcd_prefix!r} must begin with /")
+        try:
+            network = ipaddress.ip_network(self.service_cluster_ip_range)
+        except ValueError as error:
+            raise OptionsError(f"--service-cluster-ip-range: {error}") from error
+        if network.num_addresses < 8:
+            raise OptionsError("--service-cluster-ip-range must hold at least 8 IP addresses")
+
+
+def _check_known(flag: str, given: Sequence[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise OptionsError(f"{flag}: unknown {name!r}; this server has: {', '.join(known)}")
+
+
+def parse_options(arguments: Sequence[str]) -> Options:
+    """Options from the command line.
+
+    Raises:
+        OptionsError: a value is out of range or two flags contradict each other.
+        SystemExit: argparse's own: `--help` (0) and unknown flags (2).
+    """
+    namespace = _parser().parse_args(arguments)
+    given = {name: value for name, value in vars(namespace).items() if value is not None}
+    options = Options(**given)
+    options.check()
+    return options
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "t", "true"):
+        return True
+    if text.lower() in ("0", "f", "false"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text) / 1e9
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (examples: 30s, 5m, 1h30m)") from error
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = {}
+    for word in _words(text):
+        name, _, value = word.partition("=")
+        pairs[name] = value or "true"
+    return pairs
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if not match or not 0 < int(match[1]) <= int(match[2]) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port range such as 30000-32767")
+    return int(match[1]), int(match[2])
+
+
+class _Pairs(argparse.Action):
+    """A flag of pairs that may be given several times."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **values})
+
+
+DESCRIPTION = """\
+A Kubernetes API server with its own replicated, durable store. With no flags it makes a data directory with
+certificates and an admin kubeconfig, and serves HTTPS on 127.0.0.1:6443:
+
+  mini-apiserver
+  export KUBECONFIG=$PWD/mini-apiserver.data/admin.kubeconfig
+  kubectl get namespaces
+"""
+
+EPILOG = """\
+other commands:
+  mini-apiserver decode    print a value of the store (k8s protobuf) as JSON or YAML
+  mini-apiserver encode    the way back
+
+Durations are Go's: 30s, 5m, 1h30m. Lists are separated by commas.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mini-apiserver",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=None,
+    )
+    defaults = Options()
+
+    def group(title: str) -> Callable[..., None]:
+        section = parser.add_argument_group(title)
+
+        def flag(name: str, kind: Any, text: str, metavar: str = "", **more: Any) -> None:
+            attribute = name.replace("-", "_")
+            default = getattr(defaults, attribute)
+            shown = f" (default {_shown(default)})" if default not in ("", (), None, {}) else ""
+            if kind is _boolean:
+                more.update(nargs="?", const=True, metavar="true|false")
+            else:
+                more.setdefault("metavar", metavar or "VALUE")
+            section.add_argument(f"--{name}", type=kind, help=(text + shown).replace("%", "%%"), **more)
+
+        return flag
+
+    flag = group("serving")
+    flag("data-dir", str, "where certificates, the admin kubeconfig and the embedded store live", "DIR")
+    flag("bind-address", str, "IP address to listen on", "IP")
+    flag("secure-port", int, "HTTPS port; 0 picks a free one", "PORT")
+    flag("advertise-address", str, "IP address under which cluster members reach this server; the bind address", "IP")
+    flag("external-hostname", str, "one more name for the serving certificate and the kubeconfig", "HOST")
+    flag("tls-cert-file", str, "serving certificate (PEM), instead of one of our own CA", "FILE")
+    flag("tls-private-key-file", str, "its private key", "FILE")
+    flag("request-timeout", _duration, "longest a request other than a watch may take", "DURATION")
+    flag("min-request-timeout", _duration, "shortest a watch is served; picked at random up to twice this", "DURATION")
+    flag("max-requests-inflight", int, "reads under way at once; more get 429; 0 for no limit", "N")
+    flag("max-mutating-requests-inflight", int, "writes under way at once; more get 429; 0 for no limit", "N")
+
+    flag = group("etcd")
+    flag("etcd-servers", _words, "use this etcd v3 instead of the embedded store", "URL[,URL]")
+    flag("etcd-cafile", str, "CA of the etcd servers", "FILE")
+    flag("etcd-certfile", str, "client certificate for etcd", "FILE")
+    flag("etcd-keyfile", str, "its private key", "FILE")
+    flag("etcd-prefix", str, "what every storage key begins with", "PATH")
+    flag("etcd-compaction-interval", _duration, "how often history is compacted; 0 never", "DURATION")
+    flag("event-ttl", _duration, "how long events are kept", "DURATION")
+    flag("quota-backend-bytes", int, "size at which the embedded store refuses writes; 0 is 2 GiB", "BYTES")
+    flag("snapshot-count", int, "log entries between snapshots of the embedded store", "N")
+
+    flag = group("API enablement")
+    flag(
+        "runtime-config",
+        _pairs,
+        "switch API versions or resources on and off: api/all=true, api/beta=true, GROUP/VERSION[/RESOURCE]=true",
+        "KEY=VALUE[,…]",
+        action=_Pairs,
+    )
+    flag("service-cluster-ip-range", str, "CIDR of Service cluster IPs", "CIDR")
+    flag("service-node-port-range", _port_range, "ports for NodePort Services", "FROM-TO")
+
+    flag = group("authentication")
+    flag("client-ca-file", str, "CA bundle for client certificates, beside our own CA", "FILE")
+    flag("anonymous-auth", _boolean, "let requests without credentials be system:anonymous")
+
+    flag = group("authorization")
+    flag("authorization-mode", _words, f"authorizers in order; of {', '.join(AUTHORIZATION_MODES)}", "MODE[,MODE]")
+
+    flag = group("admission")
+    flag("enable-admission-plugins", _words, f"plugins beside the default ones; of {', '.join(ADMISSION_PLUGINS)}", "…")
+    flag("disable-admission-plugins", _words, "default plugins to leave out", "…")
+
+    section = parser.add_argument_group("misc")
+    section.add_argument("-v", "--v", dest="verbosity", type=int, metavar="LEVEL", help="log verbosity (default 0)")
+    section.add_argument("--version", action="version", version=_version(), help="print the version and exit")
+    return parser
+
+
+def _version() -> str:
+    from apiserver.endpoints.version import GIT_VERSION
+
+    return f"Kubernetes {GIT_VERSION}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}s"
+    if isinstance(value, tuple):
+        separator = "-" if all(isinstance(item, int) for item in value) else ","
+        return separator.join(map(str, value))
+    return str(value)
