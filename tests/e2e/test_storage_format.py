@@ -1,4 +1,4 @@
-"""What lies in the store, seen with other people's tools: the same server on a real etcd, `etcdctl get` and `decode`."""
+"""What lies in the store, seen with other tools: the same server on a real etcd, `etcdctl get` and `decode`."""
 
 from __future__ import annotations
 
