@@ -1,0 +1,6 @@
+"""Where values live: by revision, on disk, behind a write buffer."""
+
+from kvstore.backend.interface import BUCKETS, KEY_BUCKET, Backend
+from kvstore.backend.memory import MemoryBackend
+
+__all__ = ["BUCKETS", "KEY_BUCKET", "Backend", "MemoryBackend"]
