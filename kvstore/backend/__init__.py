@@ -1,6 +1,7 @@
 """Where values live: by revision, on disk, behind a write buffer."""
 
 from kvstore.backend.interface import BUCKETS, KEY_BUCKET, Backend
+from kvstore.backend.lmdb_backend import BackendError, LMDBBackend
 from kvstore.backend.memory import MemoryBackend
 
-__all__ = ["BUCKETS", "KEY_BUCKET", "Backend", "MemoryBackend"]
+__all__ = ["BUCKETS", "KEY_BUCKET", "Backend", "BackendError", "LMDBBackend", "MemoryBackend"]
