@@ -16,6 +16,7 @@ HACK = Path(__file__).resolve().parent
 STEPS: dict[str, tuple[str, list[str]]] = {
     "schema": ("update_schema.py", []),
     "etcd-protos": ("codegen_etcd.py", []),
+    "raft-protos": ("codegen_raft.py", []),
 }
 
 

@@ -22,3 +22,22 @@ class CorruptLogError(RaftError):
 
 class StoppedError(RaftError):
     """The driver has stopped; nothing more is accepted."""
+
+
+class ProposalDroppedError(RaftError):
+    """The proposal was not taken: no leader, leadership moving, or too much is uncommitted. It may be tried again."""
+
+
+class ConfChangeError(RaftError):
+    """A membership change that does not fit the present configuration."""
+
+
+class LogLostError(RaftError):
+    """What this member has acknowledged or committed is not in its log any more: its disk was replaced or rolled back.
+
+    Going on could lose committed entries of the whole cluster, so the member must stop.
+    """
+
+
+class UnexpectedMessageError(RaftError):
+    """A message that a peer may not send: a local one, or an answer from who is not a member."""
