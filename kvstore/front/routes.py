@@ -1,0 +1,162 @@
+"""HTTP requests that are not gRPC: their values, and the table that finds who answers them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Body", "BodyError", "HttpHandler", "HttpRequest", "HttpResponse", "Router"]
+
+logger = logging.getLogger(__name__)
+
+NOT_FOUND_TEXT = b"404 page not found\n"  # Go's, which is what people grep for
+
+
+class BodyError(Exception):
+    """The body cannot be had: `status` says why (413 too large, 400 broken off)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Body:
+    """The body of a request, as it arrives.
+
+    Args:
+        bytes_max: more is refused with `BodyError`, as soon as it is known.
+        consumed: told how many bytes the reader has taken, so that the connection can let more in.
+    """
+
+    def __init__(self, bytes_max: int, consumed: Callable[[int], None] = lambda count: None) -> None:
+        self.waiting_bytes = 0
+        self._bytes_max = bytes_max
+        self._consumed = consumed
+        self._total_bytes = 0
+        self._chunks: deque[bytes] = deque()
+        self._finished = False
+        self._error: BodyError | None = None
+        self._reader: asyncio.Future[None] | None = None
+
+    def feed(self, data: bytes) -> None:
+        """More has arrived."""
+        if self._error is not None or not data:
+            return
+        self._total_bytes += len(data)
+        if self._total_bytes > self._bytes_max:
+            self.fail(BodyError(413, "http: request body too large"))
+            return
+        self._chunks.append(data)
+        self.waiting_bytes += len(data)
+        self._wake()
+
+    def finish(self) -> None:
+        """That was all."""
+        self._finished = True
+        self._wake()
+
+    def fail(self, error: BodyError) -> None:
+        """There will be no more, and what there is is worthless."""
+        if not self._finished:
+            self._error = self._error or error
+            self._chunks.clear()
+            self._wake()
+
+    async def read(self) -> bytes:
+        """All of it. Raises `BodyError`."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Piece by piece. Raises `BodyError`."""
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._chunks:
+                chunk = self._chunks.popleft()
+                self.waiting_bytes -= len(chunk)
+                self._consumed(len(chunk))
+                yield chunk
+            elif self._finished:
+                return
+            else:
+                self._reader = asyncio.get_running_loop().create_future()
+                await self._reader
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request; header names in lower case, `path` decoded and without the query."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: Body
+    peer: str = ""
+    peer_certificate: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One response. A body that is an async generator is sent as it comes and closed when the client goes away."""
+
+    status: int
+    body: bytes | AsyncGenerator[bytes, None]
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+class Router:
+    """Handlers by exact path, or by prefix for those that look at the path themselves.
+
+    HEAD is answered as GET; whoever writes the response leaves its body out.
+    """
+
+    def __init__(self) -> None:
+        self._routes: dict[str, dict[str, HttpHandler]] = {}
+        self._prefixes: dict[str, HttpHandler] = {}
+
+    def add(self, method: str, path: str, handler: HttpHandler) -> None:
+        """Answer `method` on `path` with `handler`."""
+        self._routes.setdefault(path, {})[method] = handler
+
+    def add_prefix(self, prefix: str, handler: HttpHandler) -> None:
+        """Answer every method on every path that begins with `prefix` with `handler`."""
+        self._prefixes[prefix] = handler
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """The response to a request: 404, 405, 413 and 500 included; never raises but for cancellation."""
+        handler = self._find(request)
+        if isinstance(handler, HttpResponse):
+            return handler
+        try:
+            return await handler(request)
+        except BodyError as error:
+            return HttpResponse(error.status, error.message.encode() + b"\n")
+        except Exception:
+            logger.exception("the handler of %s failed", request.path)
+            return HttpResponse(500, b"internal error\n")
+
+    def _find(self, request: HttpRequest) -> HttpHandler | HttpResponse:
+        methods = self._routes.get(request.path)
+        if methods is None:
+            for prefix, handler in self._prefixes.items():
+                if request.path.startswith(prefix):
+                    return handler
+            return HttpResponse(404, NOT_FOUND_TEXT)
+        found = methods.get("GET" if request.method == "HEAD" else request.method)
+        if found is None:
+            return HttpResponse(405, b"Method Not Allowed\n", headers={"allow": ", ".join(sorted(methods))})
+        return found

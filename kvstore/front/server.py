@@ -1,0 +1,222 @@
+"""Listening, and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from kvstore.environment import Clock
+from kvstore.front.http1 import Http1Protocol
+from kvstore.front.http2 import Http2Protocol
+from kvstore.front.limits import FrontLimits
+from kvstore.front.port import PortProtocol, Session
+from kvstore.front.routes import Router
+from kvstore.front.service import CallObserver, MethodTable
+
+__all__ = ["Front"]
+
+BACKLOG = 1024
+_TLS_HANDSHAKE_BYTE = b"\x16"  # the record type every TLS connection begins with (RFC 8446 section 5.1)
+
+
+class Front:
+    """One server: its methods, its routes, and the ports it listens on.
+
+    Args:
+        methods: gRPC methods by path.
+        router: everything that is not gRPC.
+        limits: of every connection.
+        clock: for deadlines and timeouts.
+        observer: told of every gRPC call.
+    """
+
+    def __init__(
+        self,
+        methods: MethodTable,
+        router: Router,
+        limits: FrontLimits,
+        clock: Clock,
+        observer: CallObserver | None = None,
+    ) -> None:
+        self.methods = methods
+        self.router = router
+        self.limits = limits
+        self._clock = clock
+        self._observer = observer
+        self._servers: list[asyncio.AbstractServer] = []
+        self._mixed: list[_MixedListener] = []
+        self._sessions: dict[int, Session] = {}
+        self._next_session = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def listen(self, urls: Sequence[str], tls: ssl.SSLContext | None = None) -> list[str]:
+        """Listen on etcd's kind of URLs: `http`, `https`, `unix`, `unixs`; one address may be named in both schemes.
+
+        Returns the URLs with the ports the system chose where 0 was asked for. Raises ValueError for an URL that is
+        none of these or wants TLS without a context, and OSError when an address is not to be had.
+        """
+        schemes: dict[str, set[bool]] = {}
+        for url in urls:
+            secure, address = _address(url)
+            if secure and tls is None:
+                raise ValueError(f"{url}: TLS key and certificate must be provided for this URL")
+            schemes.setdefault(address, set()).add(secure)
+        bound: list[str] = []
+        for address, secures in schemes.items():
+            context = tls if True in secures else None
+            bound.extend(await self._listen(address, context, mixed=len(secures) == 2))
+        return bound
+
+    async def close(self, grace_seconds: float = 5.0) -> None:
+        """Stop listening, let requests under way finish for so long, then close every connection."""
+        for server in self._servers:
+            server.close()
+        for listener in self._mixed:
+            listener.close()
+        for session in list(self._sessions.values()):
+            session.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._empty.wait()
+        for session in list(self._sessions.values()):
+            session.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._empty.wait()
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections."""
+        return len(self._sessions)
+
+    def session(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        number = self._next_session
+        self._next_session += 1
+        self._empty.clear()
+
+        def lost() -> None:
+            self._sessions.pop(number, None)
+            if not self._sessions:
+                self._empty.set()
+
+        def http1() -> asyncio.Protocol:
+            protocol = Http1Protocol(self.router, self.limits, self._clock, lost)
+            self._sessions[number] = protocol
+            return protocol
+
+        def http2() -> asyncio.Protocol:
+            protocol = Http2Protocol(self.methods, self.router, self.limits, self._clock, self._observer, lost)
+            self._sessions[number] = protocol
+            return protocol
+
+        port = PortProtocol(http1, http2, self._clock, self.limits.first_bytes_seconds, lost)
+        self._sessions[number] = port
+        return port
+
+    async def _listen(self, address: str, context: ssl.SSLContext | None, mixed: bool) -> list[str]:
+        loop = asyncio.get_running_loop()
+        if mixed:
+            listener = await _MixedListener.open(address, context, self.session)
+            self._mixed.append(listener)
+            return [f"{scheme}://{listener.address}" for scheme in ("http", "https")]
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            self._servers.append(await loop.create_unix_server(self.session, path, ssl=context, backlog=BACKLOG))
+            return [f"{'unixs' if context else 'unix'}://{path}"]
+        host, _, port = address.rpartition(":")
+        server = await loop.create_server(
+            self.session, host.strip("[]") or None, int(port), ssl=context, backlog=BACKLOG, reuse_address=True
+        )
+        self._servers.append(server)
+        scheme = "https" if context else "http"
+        return [f"{scheme}://{_host_and_port(listening.getsockname())}" for listening in server.sockets]
+
+
+class _MixedListener:
+    """A port that takes TLS and plain connections: the first byte, looked at and left in place, tells."""
+
+    def __init__(
+        self, listening: socket.socket, context: ssl.SSLContext | None, session: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self._listening = listening
+        self._context = context
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._accepting = self._loop.create_task(self._accept())
+        self.address = _host_and_port(listening.getsockname())
+
+    @classmethod
+    async def open(
+        cls, address: str, context: ssl.SSLContext | None, session: Callable[[], asyncio.Protocol]
+    ) -> _MixedListener:
+        """Listen on `host:port`. Raises OSError."""
+        host, _, port = address.rpartition(":")
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, where = found[0]
+        listening = socket.create_server(where[:2], family=family, backlog=BACKLOG)
+        listening.setblocking(False)
+        return cls(listening, context, session)
+
+    def close(self) -> None:
+        """Stop listening; connections that have said nothing yet are closed."""
+        self._accepting.cancel()
+        for task in self._waiting:
+            task.cancel()
+        self._listening.close()
+
+    async def _accept(self) -> None:
+        while True:
+            connection, _ = await self._loop.sock_accept(self._listening)
+            task = self._loop.create_task(self._begin(connection))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        readable = self._loop.create_future()
+
+        def look() -> None:
+            self._loop.remove_reader(connection)
+            readable.set_result(None)
+
+        self._loop.add_reader(connection, look)
+        try:
+            await readable
+        except asyncio.CancelledError:
+            self._loop.remove_reader(connection)
+            connection.close()
+            raise
+        try:
+            secure = connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE_BYTE
+            await self._loop.connect_accepted_socket(self._session, connection, ssl=self._context if secure else None)
+        except OSError:  # gone already, or no TLS after all
+            connection.close()
+
+
+def _address(url: str) -> tuple[bool, str]:
+    """Whether with TLS, and `host:port` or `unix:path`. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme in ("unix", "unixs"):
+        path = parts.netloc + parts.path
+        if not path:
+            raise ValueError(f"{url}: a unix URL needs a path")
+        return parts.scheme == "unixs", f"unix:{path}"
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{url}: URL scheme must be http, https, unix, or unixs")
+    if parts.port is None or parts.path not in ("", "/"):
+        raise ValueError(f"{url}: URL must be scheme://host:port without a path")
+    return parts.scheme == "https", parts.netloc
+
+
+def _host_and_port(name: tuple[str, int]) -> str:
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,69 @@
+"""TLS of the client port."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+__all__ = ["ServerTLS", "server_context"]
+
+ALPN_PROTOCOLS = ["h2", "http/1.1"]
+_VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3, "": None}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTLS:
+    """etcd's client-port flags: paths of PEM files, and how strict to be.
+
+    Attributes:
+        cert, key: `--cert-file`, `--key-file`.
+        ca: `--trusted-ca-file`: whom client certificates must be signed by; given, one is demanded, as etcd does.
+        client_cert_auth: `--client-cert-auth`: demand a client certificate; needs `ca`.
+        crl: `--client-crl-file`.
+        min_version, max_version: `--tls-min-version`, `--tls-max-version`: "TLS1.2", "TLS1.3", or "" for the default.
+        cipher_suites: `--cipher-suites` in their IANA names; only those of TLS 1.2 can be chosen.
+    """
+
+    cert: str
+    key: str
+    ca: str | None = None
+    client_cert_auth: bool = False
+    crl: str | None = None
+    min_version: str = "TLS1.2"
+    max_version: str = ""
+    cipher_suites: tuple[str, ...] = ()
+
+
+def server_context(tls: ServerTLS) -> ssl.SSLContext:
+    """A context that speaks HTTP/2 and HTTP/1.1. Raises ValueError or `ssl.SSLError` for what cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    context.load_cert_chain(tls.cert, tls.key)
+    for version in (tls.min_version, tls.max_version):
+        if version not in _VERSIONS:
+            raise ValueError(f"unexpected TLS version {version!r} (must be one of: TLS1.2, TLS1.3)")
+    minimum, maximum = _VERSIONS[tls.min_version], _VERSIONS[tls.max_version]
+    context.minimum_version = minimum or ssl.TLSVersion.TLSv1_2
+    if maximum is not None:
+        context.maximum_version = maximum
+    if tls.cipher_suites:
+        context.set_ciphers(":".join(_openssl_name(suite) for suite in tls.cipher_suites))
+    if tls.ca is not None:
+        context.load_verify_locations(tls.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    elif tls.client_cert_auth:
+        raise ValueError("client certificates cannot be checked without a trusted CA")
+    if tls.crl is not None:
+        context.load_verify_locations(tls.crl)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    return context
+
+
+def _openssl_name(suite: str) -> str:
+    """`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256` is `ECDHE-RSA-AES128-GCM-SHA256` to OpenSSL. Raises ValueError."""
+    parts = suite.removeprefix("TLS_").replace("_WITH_", "_").split("_")
+    if not suite.startswith("TLS_") or "WITH" not in suite or len(parts) < 4:
+        raise ValueError(f"unexpected TLS cipher suite {suite!r}")
+    name = "-".join(parts).replace("AES-128", "AES128").replace("AES-256", "AES256")
+    name = name.replace("AES128-CBC", "AES128").replace("AES256-CBC", "AES256").removeprefix("RSA-")
+    return name.removesuffix("-SHA256") if "CHACHA20" in name else name
