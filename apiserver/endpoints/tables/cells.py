@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apiserver.api.label_selectors import SelectorError, label_selector_from_object
+from apiserver.api.scheme import Column
 from apiserver.endpoints.tables.durations import Now
 
 __all__ = [
@@ -47,12 +48,14 @@ class Printer:
         conditions: the row's conditions, which let clients hide finished objects.
         sort_key: the order of the rows of a list, where it is not that of the list.
         for_list: makes the cell function for the objects of one list, for cells that depend on the others.
+        columns: of the kind, where they are not those in the schema tables; as custom resources have.
     """
 
     cells: CellFunction
     conditions: Callable[[Object], list[dict[str, str]]] | None = None
     sort_key: Callable[[Object], Any] | None = None
     for_list: Callable[[Sequence[Object]], CellFunction] | None = None
+    columns: tuple[Column, ...] = ()
 
 
 PrinterTable = dict[tuple[str, str], Printer]

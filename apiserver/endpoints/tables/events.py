@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from apiserver.api.scheme import Column
 from apiserver.endpoints.tables.cells import Object, Printer, PrinterTable
 from apiserver.endpoints.tables.durations import Now
 
@@ -48,11 +49,26 @@ def _event(obj: Object, now: Now) -> list[Any]:
     ]
 
 
+# `events.k8s.io` is served from the core group's events and has their columns.
+_NEW_EVENT_COLUMNS = (
+    Column("Last Seen", "string", how="when it was last observed, or happened"),
+    Column("Type", "string", how="type"),
+    Column("Reason", "string", how="reason"),
+    Column("Object", "string", how="regarding: kind/name"),
+    Column("Subobject", "string", priority=1, how="regarding.fieldPath"),
+    Column("Source", "string", priority=1, how="reportingController, reportingInstance"),
+    Column("Message", "string", how="note"),
+    Column("First Seen", "string", priority=1, how="when it was first observed, or happened"),
+    Column("Count", "string", priority=1, how="how often it was observed"),
+    Column("Name", "string", "name", priority=1, how="metadata.name"),
+)
+
+
 def _new_event(obj: Object, now: Now) -> list[Any]:
     return _event({_CORE_NAMES.get(name, name): value for name, value in obj.items()}, now)
 
 
 PRINTERS: PrinterTable = {
     ("", "Event"): Printer(_event),
-    ("events.k8s.io", "Event"): Printer(_new_event),
+    ("events.k8s.io", "Event"): Printer(_new_event, columns=_NEW_EVENT_COLUMNS),
 }

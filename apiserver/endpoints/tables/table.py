@@ -38,14 +38,13 @@ class TableOptions:
     Attributes:
         version: of `meta.k8s.io`, v1 or v1beta1.
         with_columns: False leaves the column definitions out, as for all events of a watch but the first.
-        printer, columns: instead of those of the resource; for kinds that bring their own.
+        printer: instead of the built-in one of the kind; custom resources bring theirs, with its columns.
     """
 
     include: IncludeObject = IncludeObject.METADATA
     version: str = "v1"
     with_columns: bool = True
     printer: Printer | None = None
-    columns: tuple[Column, ...] | None = None
 
     def without_columns(self) -> TableOptions:
         """The same, for what follows the first table of a watch."""
@@ -120,7 +119,7 @@ def _table(
     api_version = f"meta.k8s.io/{options.version}"
     columns: Any = None
     if options.with_columns:
-        columns = orjson.Fragment(_column_definitions(resource.kind, options.columns or resource.columns))
+        columns = orjson.Fragment(_column_definitions(resource.kind, printer.columns or resource.columns))
     table = {
         "kind": "Table",
         "apiVersion": api_version,
