@@ -1,0 +1,12 @@
+"""Which class is the strategy of which resource; every other resource has the base class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from apiserver.registry.strategy import Strategy
+
+__all__ = ["STRATEGIES"]
+
+STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {}
