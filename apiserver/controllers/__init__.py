@@ -1,0 +1,9 @@
+"""What runs inside the API server beside its requests, because a sandbox has no controller manager.
+
+A controller watches and writes through the registry, as a client would; it keeps no state that could not be rebuilt
+from the store.
+"""
+
+from apiserver.controllers.namespace import NamespaceController
+
+__all__ = ["NamespaceController"]
