@@ -1,0 +1,37 @@
+"""Committed entry -> store -> (response, events), the same on every member.
+
+Pure: no clock, no I/O, nothing that could differ between two members that apply the same log.
+"""
+
+from kvstore.apply.alarms import Alarms
+from kvstore.apply.applier import Applier, StartCompaction
+from kvstore.apply.errors import CorruptError, NoSpaceError, UnknownRequestError
+from kvstore.apply.header import HeaderSource
+from kvstore.apply.membership import Member, Membership
+from kvstore.apply.operations import range_response
+from kvstore.apply.quota import DEFAULT_QUOTA_BYTES, LEASE_COST_BYTES, Quota, put_cost_bytes, txn_cost_bytes
+from kvstore.apply.state_machine import CommittedEntry, Proposal, StateMachine
+from kvstore.apply.txn import apply_txn, is_read_only
+
+__all__ = [
+    "DEFAULT_QUOTA_BYTES",
+    "LEASE_COST_BYTES",
+    "Alarms",
+    "Applier",
+    "CommittedEntry",
+    "CorruptError",
+    "HeaderSource",
+    "Member",
+    "Membership",
+    "NoSpaceError",
+    "Proposal",
+    "Quota",
+    "StartCompaction",
+    "StateMachine",
+    "UnknownRequestError",
+    "apply_txn",
+    "is_read_only",
+    "put_cost_bytes",
+    "range_response",
+    "txn_cost_bytes",
+]

@@ -1,0 +1,56 @@
+"""What the services of one member share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvstore.apply import Alarms, HeaderSource, Membership, Quota
+from kvstore.backend import LMDBBackend
+from kvstore.environment import Environment
+from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.mvcc import Lessor, Store, WatchHub
+from kvstore.server import catalogue
+from kvstore.server.compactor import Compactor
+from kvstore.server.consensus import Consensus
+from kvstore.server.proposer import Proposer
+
+__all__ = ["MemberCore"]
+
+
+@dataclass(slots=True)
+class MemberCore:
+    """One member's parts, wired once by `kvstore.app` and handed to every service."""
+
+    environment: Environment
+    backend: LMDBBackend
+    store: Store
+    lessor: Lessor
+    hub: WatchHub
+    alarms: Alarms
+    membership: Membership
+    quota: Quota
+    headers: HeaderSource
+    consensus: Consensus
+    proposer: Proposer
+    compactor: Compactor
+    txn_operations_max: int
+    request_bytes_max: int
+
+    def require_leader(self) -> None:
+        """Refuse when no leader is known.
+
+        Raises:
+            EtcdError: no leader.
+        """
+        if self.consensus.leader_id == 0:
+            raise catalogue.NO_LEADER.error()
+
+    async def refuse_for_space(self) -> None:
+        """Raise the NOSPACE alarm everywhere, then refuse.
+
+        Raises:
+            EtcdError: always.
+        """
+        alarm = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=self.headers.member_id, alarm=pb.NOSPACE)
+        await self.proposer.propose("alarm", alarm)
+        raise catalogue.NO_SPACE.error()

@@ -1,0 +1,89 @@
+"""The KV service: range, put, delete, transaction, compaction."""
+
+from __future__ import annotations
+
+from kvstore.apply import apply_txn, is_read_only, range_response, txn_cost_bytes
+from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.mvcc import StoreError
+from kvstore.server import catalogue
+from kvstore.server.context import CallContext, wants_leader
+from kvstore.server.core import MemberCore
+from kvstore.server.validation import check_delete_range, check_put, check_range, check_txn
+
+__all__ = ["KVService"]
+
+
+class KVService:
+    """etcdserverpb.KV. Reads wait for the read index unless serializable; writes go through the log."""
+
+    def __init__(self, core: MemberCore) -> None:
+        self._core = core
+        self._proposer = core.proposer
+        self._store = core.store
+        self._headers = core.headers
+
+    async def range(self, request: pb.RangeRequest, context: CallContext) -> pb.RangeResponse:
+        """KV.Range."""
+        check_range(request)
+        if context.metadata and wants_leader(context):
+            self._core.require_leader()
+        if not request.serializable:
+            await self._proposer.linearize()
+        try:
+            response = range_response(self._store, request)
+        except StoreError as error:
+            raise catalogue.to_etcd_error(error) from None
+        self._headers.fill(response.header, self._store.revision)
+        return response
+
+    async def put(self, request: pb.PutRequest, context: CallContext) -> pb.PutResponse:
+        """KV.Put."""
+        check_put(request)
+        if context.metadata and wants_leader(context):
+            self._core.require_leader()
+        if not self._core.quota.has_room_for_put(request):
+            await self._core.refuse_for_space()
+        response: pb.PutResponse = await self._proposer.propose("put", request)
+        return response
+
+    async def delete_range(self, request: pb.DeleteRangeRequest, context: CallContext) -> pb.DeleteRangeResponse:
+        """KV.DeleteRange."""
+        check_delete_range(request)
+        if context.metadata and wants_leader(context):
+            self._core.require_leader()
+        response: pb.DeleteRangeResponse = await self._proposer.propose("delete_range", request)
+        return response
+
+    async def txn(self, request: pb.TxnRequest, context: CallContext) -> pb.TxnResponse:
+        """KV.Txn."""
+        check_txn(request, self._core.txn_operations_max)
+        if context.metadata and wants_leader(context):
+            self._core.require_leader()
+        if is_read_only(request):
+            return await self._read_only_txn(request)
+        cost_bytes = txn_cost_bytes(request)
+        if cost_bytes and not self._core.quota.has_room(cost_bytes):
+            await self._core.refuse_for_space()
+        response: pb.TxnResponse = await self._proposer.propose("txn", request)
+        return response
+
+    async def _read_only_txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
+        ranges = [operation.request_range for branch in (request.success, request.failure) for operation in branch]
+        if not all(each.serializable for each in ranges):
+            await self._proposer.linearize()
+        try:
+            response = apply_txn(self._store, request)
+        except StoreError as error:
+            raise catalogue.to_etcd_error(error) from None
+        self._headers.fill(response.header, self._store.revision)
+        return response
+
+    async def compact(self, request: pb.CompactionRequest, context: CallContext) -> pb.CompactionResponse:
+        """KV.Compact; `physical` waits until what was compacted is gone from the disk."""
+        if context.metadata and wants_leader(context):
+            self._core.require_leader()
+        response: pb.CompactionResponse = await self._proposer.propose("compaction", request)
+        if request.physical:
+            await self._core.compactor.finished()
+            await self._core.backend.flush()
+        return response

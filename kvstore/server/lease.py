@@ -1,0 +1,94 @@
+"""The Lease service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from kvstore.apply import LEASE_COST_BYTES
+from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.mvcc import LeaseNotFoundError
+from kvstore.server.context import CallContext, wants_leader
+from kvstore.server.core import MemberCore
+
+__all__ = ["LeaseService"]
+
+_ID_MASK = (1 << 63) - 1
+
+
+class LeaseService:
+    """etcdserverpb.Lease. Renewals are the leader's affair and cost no log entry."""
+
+    def __init__(self, core: MemberCore) -> None:
+        self._core = core
+
+    async def lease_grant(self, request: pb.LeaseGrantRequest, context: CallContext) -> pb.LeaseGrantResponse:
+        """Lease.LeaseGrant; id 0 asks for one of our choice."""
+        core = self._core
+        if wants_leader(context):
+            core.require_leader()
+        if not core.quota.has_room(LEASE_COST_BYTES):
+            await core.refuse_for_space()
+        if request.ID == 0:
+            request = pb.LeaseGrantRequest(TTL=request.TTL, ID=core.proposer.next_id() & _ID_MASK)
+        response: pb.LeaseGrantResponse = await core.proposer.propose("lease_grant", request)
+        return response
+
+    async def lease_revoke(self, request: pb.LeaseRevokeRequest, context: CallContext) -> pb.LeaseRevokeResponse:
+        """Lease.LeaseRevoke; its keys go with it, in one revision."""
+        if wants_leader(context):
+            self._core.require_leader()
+        response: pb.LeaseRevokeResponse = await self._core.proposer.propose("lease_revoke", request)
+        return response
+
+    async def renew(self, lease_id: int) -> pb.LeaseKeepAliveResponse:
+        """Renew a lease once; TTL 0 in the answer means that it is gone."""
+        core = self._core
+        response = pb.LeaseKeepAliveResponse(ID=lease_id)
+        core.headers.fill(response.header, core.store.revision)
+        try:
+            response.TTL, checkpointed = core.lessor.renew(lease_id)
+        except LeaseNotFoundError:
+            return response
+        if checkpointed:
+            cleared = pb.LeaseCheckpoint(ID=lease_id, remaining_TTL=0)
+            await core.proposer.propose("lease_checkpoint", pb.LeaseCheckpointRequest(checkpoints=[cleared]))
+        return response
+
+    async def lease_keep_alive(
+        self, requests: AsyncIterator[pb.LeaseKeepAliveRequest], context: CallContext
+    ) -> AsyncIterator[pb.LeaseKeepAliveResponse]:
+        """Lease.LeaseKeepAlive."""
+        if wants_leader(context):
+            self._core.require_leader()
+        async for request in requests:
+            yield await self.renew(request.ID)
+
+    async def lease_time_to_live(
+        self, request: pb.LeaseTimeToLiveRequest, context: CallContext
+    ) -> pb.LeaseTimeToLiveResponse:
+        """Lease.LeaseTimeToLive; TTL −1 in the answer means that there is no such lease."""
+        if wants_leader(context):
+            self._core.require_leader()
+        core = self._core
+        response = pb.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
+        core.headers.fill(response.header, core.store.revision)
+        try:
+            lease = core.lessor.lookup(request.ID)
+        except LeaseNotFoundError:
+            return response
+        response.TTL = int(core.lessor.remaining_seconds(lease))
+        response.grantedTTL = lease.ttl
+        if request.keys:
+            response.keys.extend(sorted(lease.keys))
+        return response
+
+    async def lease_leases(self, request: pb.LeaseLeasesRequest, context: CallContext) -> pb.LeaseLeasesResponse:
+        """Lease.LeaseLeases, those that run out first at the front."""
+        if wants_leader(context):
+            self._core.require_leader()
+        core = self._core
+        response = pb.LeaseLeasesResponse()
+        core.headers.fill(response.header, core.store.revision)
+        for lease in core.lessor.leases():
+            response.leases.add(ID=lease.lease_id)
+        return response

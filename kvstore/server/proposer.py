@@ -1,0 +1,165 @@
+"""From a request to its place in the log, and the wait for what became of it.
+
+The entry is an `InternalRaftRequest` with one field and a header that holds the request's id. It is joined from the
+request's own bytes; the whole message is never built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from google.protobuf.message import Message
+
+from kvstore.apply import Proposal, StateMachine
+from kvstore.environment import Clock, TimerHandle
+from kvstore.errors import EtcdError
+from kvstore.etcdpb import raft_internal_pb2
+from kvstore.mvcc import StoreError, encode_varint
+from kvstore.server import catalogue
+from kvstore.server.catalogue import Refusal
+from kvstore.server.consensus import Consensus
+from kvstore.server.request_ids import RequestIds
+
+__all__ = ["DEFAULT_REQUEST_BYTES_MAX", "PENDING_MAX", "Proposer"]
+
+DEFAULT_REQUEST_BYTES_MAX = 3 << 19
+"""1.5 MiB: how large an entry of the log may be."""
+
+PENDING_MAX = 20_000
+"""Requests that may wait for the log at once."""
+
+SWEEP_SECONDS = 0.5
+"""How often requests that waited too long are looked for."""
+
+_FIELD_TAGS = {
+    descriptor.name: encode_varint(descriptor.number << 3 | 2)
+    for descriptor in raft_internal_pb2.InternalRaftRequest.DESCRIPTOR.fields
+}
+_HEADER_TAG = _FIELD_TAGS["header"]
+
+
+class Proposer:
+    """Proposes requests and answers whoever waits for them.
+
+    Args:
+        timeout_seconds: how long a request may take; etcd allows 5 s and two election timeouts.
+        request_bytes_max: entries above this are refused.
+    """
+
+    def __init__(
+        self,
+        consensus: Consensus,
+        state_machine: StateMachine,
+        ids: RequestIds,
+        clock: Clock,
+        *,
+        timeout_seconds: float = 7.0,
+        request_bytes_max: int = DEFAULT_REQUEST_BYTES_MAX,
+    ) -> None:
+        self._consensus = consensus
+        self._state_machine = state_machine
+        self._ids = ids
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._request_bytes_max = request_bytes_max
+        self._pending = state_machine.proposals
+        self._timer: TimerHandle | None = None
+        self._refuse_all: Refusal | None = None
+
+    @property
+    def pending_count(self) -> int:
+        """Requests that wait for the log."""
+        return len(self._pending)
+
+    def next_id(self) -> int:
+        """An id no request in the cluster has."""
+        return self._ids.next()
+
+    async def propose(self, field: str, request: Message) -> Any:
+        """Send a request through the log; returns the response.
+
+        The request must not be changed until this returns.
+
+        Raises:
+            EtcdError: it was refused, it is too large, or nothing was heard of it in time.
+        """
+        if self._refuse_all is not None:
+            raise self._refuse_all.error()
+        if len(self._pending) >= PENDING_MAX:
+            raise catalogue.TOO_MANY_REQUESTS.error()
+        payload = request.SerializeToString()
+        wire_id = self._ids.next_wire()
+        data = b"%b%b%b%b%c\x08%b" % (
+            _FIELD_TAGS[field],
+            encode_varint(len(payload)),
+            payload,
+            _HEADER_TAG,
+            len(wire_id) + 1,
+            wire_id,
+        )
+        if len(data) > self._request_bytes_max:
+            raise catalogue.REQUEST_TOO_LARGE.error()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending[data] = Proposal(field, request, future, self._clock.monotonic() + self._timeout_seconds)
+        if self._timer is None:
+            self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
+        self._consensus.propose(data)
+        try:
+            result = await future
+        except BaseException:  # the entry may still come, but nobody waits for it
+            self._pending.pop(data, None)
+            raise
+        if isinstance(result, Exception):
+            raise to_client_error(result)
+        return result
+
+    async def linearize(self) -> None:
+        """Return when this member has applied everything acknowledged before the call.
+
+        Raises:
+            EtcdError: no leader confirmed it in time.
+        """
+        if self._refuse_all is not None:
+            raise self._refuse_all.error()
+        index = await self._consensus.read_index()
+        if self._state_machine.applied_index < index:
+            await self._applied(index)
+
+    async def _applied(self, index: int) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._state_machine.when_applied(index, lambda: None if future.done() else future.set_result(None))
+        await future
+
+    def refuse_all(self, refusal: Refusal) -> None:
+        """Refuse everything that waits and everything that comes: the member stops."""
+        self._refuse_all = refusal
+        for proposal in self._pending.values():
+            _fail(proposal, refusal)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = self._clock.monotonic()
+        for proposal in self._pending.values():
+            if proposal.deadline > now:
+                break
+            _fail(proposal, catalogue.TIMED_OUT)
+        if self._pending:
+            self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
+
+
+def _fail(proposal: Proposal, refusal: Refusal) -> None:
+    waiter = proposal.waiter
+    assert isinstance(waiter, asyncio.Future)
+    if not waiter.done():
+        waiter.set_exception(refusal.error())
+
+
+def to_client_error(error: Exception) -> Exception:
+    """A result that is an exception, as the one to raise."""
+    if isinstance(error, StoreError):
+        return catalogue.to_etcd_error(error)
+    return error if isinstance(error, EtcdError) else AssertionError(f"unexpected result: {error!r}")

@@ -1,0 +1,157 @@
+"""The Watch service: many watchers on one stream.
+
+`WatchSession` is the stream without its transport: requests go in, responses come out when asked for. The gRPC method
+and the in-process client drive one each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.mvcc import WatchReply, encode_varint, event_wire
+from kvstore.server import catalogue
+from kvstore.server.context import CallContext, wants_leader
+from kvstore.server.core import MemberCore
+
+__all__ = ["WatchService", "WatchSession"]
+
+_EVENTS_TAG = b"\x5a"  # field 11, length-delimited
+
+
+class WatchSession:
+    """One watch stream of one client.
+
+    Args:
+        wake: called whenever `take` may have something new.
+    """
+
+    def __init__(self, core: MemberCore, wake: Callable[[], None]) -> None:
+        self._store = core.store
+        self._headers = core.headers
+        self._fragment_bytes = core.request_bytes_max
+        self._stream = core.hub.open(wake)
+
+    @property
+    def pending(self) -> bool:
+        """Whether `take` has something to do."""
+        return self._stream.pending
+
+    def handle(self, request: pb.WatchRequest) -> None:
+        """Do what the client asks; answers come by `take`. A request that asks nothing is ignored."""
+        kind = request.WhichOneof("request_union")
+        if kind == "create_request":
+            self._create(request.create_request)
+        elif kind == "cancel_request":
+            self._stream.cancel(request.cancel_request.watch_id)
+        elif kind == "progress_request":
+            self._stream.request_progress()
+
+    def _create(self, request: pb.WatchCreateRequest) -> None:
+        if request.start_revision < 0:
+            self._stream.refuse(catalogue.COMPACTED.text)
+            return
+        self._stream.create(
+            request.key or b"\0",
+            request.range_end,
+            request.start_revision,
+            watch_id=request.watch_id,
+            no_put=pb.WatchCreateRequest.NOPUT in request.filters,
+            no_delete=pb.WatchCreateRequest.NODELETE in request.filters,
+            previous=request.prev_kv,
+            progress_notify=request.progress_notify,
+            fragment=request.fragment,
+        )
+
+    def take(self) -> list[pb.WatchResponse]:
+        """The responses that are due, in order. A bounded amount; ask again while `pending`."""
+        return [response for reply in self._stream.take() for response in self._responses(reply)]
+
+    def close(self) -> None:
+        """End the stream."""
+        self._stream.close()
+
+    def _responses(self, reply: WatchReply) -> Iterator[pb.WatchResponse]:
+        if not reply.events:
+            yield self._head(reply, pb.WatchResponse())
+            return
+        wires = [event_wire(self._store, event, reply.previous) for event in reply.events]
+        pieces = fragments(wires, self._fragment_bytes) if reply.fragment else [wires]
+        for number, piece in enumerate(pieces, 1):
+            response = self._head(reply, pb.WatchResponse.FromString(_joined(piece)))
+            if number < len(pieces):
+                response.fragment = True
+            yield response
+
+    def _head(self, reply: WatchReply, response: pb.WatchResponse) -> pb.WatchResponse:
+        self._headers.fill(response.header, reply.revision)
+        response.watch_id = reply.watch_id
+        if reply.created:
+            response.created = True
+        if reply.canceled:
+            response.canceled = True
+            response.cancel_reason = reply.cancel_reason
+            response.compact_revision = reply.compact_revision
+        return response
+
+
+def fragments(wires: Sequence[bytes], limit_bytes: int) -> list[list[bytes]]:
+    """Serialised events in runs below a size, or of one event each where that is larger by itself."""
+    pieces: list[list[bytes]] = [[]]
+    size_bytes = 0
+    for wire in wires:
+        if pieces[-1] and size_bytes + len(wire) >= limit_bytes:
+            pieces.append([])
+            size_bytes = 0
+        pieces[-1].append(wire)
+        size_bytes += len(wire)
+    return pieces
+
+
+def _joined(wires: Sequence[bytes]) -> bytes:
+    parts: list[bytes] = []
+    for wire in wires:
+        parts += (_EVENTS_TAG, encode_varint(len(wire)), wire)
+    return b"".join(parts)
+
+
+class WatchService:
+    """etcdserverpb.Watch."""
+
+    def __init__(self, core: MemberCore) -> None:
+        self._core = core
+
+    def open(self, wake: Callable[[], None]) -> WatchSession:
+        """A stream without transport."""
+        return WatchSession(self._core, wake)
+
+    async def watch(
+        self, requests: AsyncIterator[pb.WatchRequest], context: CallContext
+    ) -> AsyncIterator[pb.WatchResponse]:
+        """Watch.Watch. A client that has nothing more to ask still gets what it asked for."""
+        if wants_leader(context):
+            self._core.require_leader()
+        woken = asyncio.Event()
+        session = self.open(woken.set)
+        reader = asyncio.get_running_loop().create_task(_read(requests, session))
+        reader.add_done_callback(lambda _: woken.set())
+        try:
+            while True:
+                woken.clear()
+                while session.pending:
+                    for response in session.take():
+                        yield response
+                    if session.pending:  # reading history in batches must leave others their turn
+                        await asyncio.sleep(0)
+                if reader.done() and not reader.cancelled() and (error := reader.exception()) is not None:
+                    raise error
+                await woken.wait()
+        finally:
+            reader.cancel()
+            session.close()
+
+
+async def _read(requests: AsyncIterator[pb.WatchRequest], session: WatchSession) -> None:
+    async for request in requests:
+        session.handle(request)
