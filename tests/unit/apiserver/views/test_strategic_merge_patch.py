@@ -12,11 +12,6 @@ from apiserver.api.status import StatusError
 from apiserver.endpoints.patches import apply_merge_patch, apply_strategic_merge_patch
 
 
-@pytest.fixture(scope="module")
-def scheme() -> Scheme:
-    return load_scheme()
-
-
 def merge(scheme: Scheme, kind: str, document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     group, version, name = kind.split("/")
     before = copy.deepcopy(patch)

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from apiserver.api.scheme import Column, Resource, Scheme, load_scheme
+from apiserver.api.scheme import Column, Resource, Scheme
 from apiserver.api.status import StatusError
 from apiserver.endpoints.tables import (
     IncludeObject,
@@ -21,11 +21,6 @@ from apiserver.endpoints.tables import (
 from apiserver.endpoints.tables.durations import unix_seconds
 
 NOW = unix_seconds("2026-01-10T00:00:00Z")
-
-
-@pytest.fixture(scope="module")
-def scheme() -> Scheme:
-    return load_scheme()
 
 
 def find(scheme: Scheme, group: str, version: str, plural: str) -> Resource:

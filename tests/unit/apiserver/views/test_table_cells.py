@@ -8,17 +8,12 @@ from typing import Any
 
 import pytest
 
-from apiserver.api.scheme import Scheme, load_scheme
+from apiserver.api.scheme import Scheme
 from apiserver.endpoints.tables.durations import Now, human_duration, unix_seconds
 from apiserver.endpoints.tables.printers import DEFAULT_PRINTER, PRINTERS, printer_for
 
 NOW = "2026-01-10T00:00:00Z"
 CREATED = "2026-01-09T23:55:00Z"  # 5m ago
-
-
-@pytest.fixture(scope="module")
-def scheme() -> Scheme:
-    return load_scheme()
 
 
 def cells(group: str, kind: str, obj: dict[str, Any]) -> list[Any]:
