@@ -8,8 +8,10 @@ take an `Environment`; production passes `real_environment()`, tests and simulat
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import random
+import struct
 import time
 import uuid
 from collections.abc import Callable
@@ -83,6 +85,9 @@ class FileSystem(Protocol):
 
     def preallocate(self, file: BinaryIO, size_bytes: int) -> None:
         """Reserve `size_bytes` for the file, which grows to that size with zeros."""
+
+    def lock(self, file: BinaryIO) -> None:
+        """Take the file for this process until it is closed; raises BlockingIOError when another has it."""
 
     def rename(self, source: str, target: str) -> None:
         """Atomically replace `target`."""
@@ -195,6 +200,17 @@ class RealFileSystem:
             os.posix_fallocate(file.fileno(), 0, size_bytes)
         except OSError:  # not every file system can; a sparse file is the next best
             os.ftruncate(file.fileno(), size_bytes)
+
+    def lock(self, file: BinaryIO) -> None:
+        """See `FileSystem.lock`. Where the system has them, the open-file-description locks that etcd takes too."""
+        if not hasattr(fcntl, "F_OFD_SETLK"):
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        whole_file = struct.pack("hhxxxxqqixxxx", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        try:
+            fcntl.fcntl(file.fileno(), fcntl.F_OFD_SETLK, whole_file)
+        except PermissionError as error:  # EACCES and EAGAIN mean the same here (fcntl(2))
+            raise BlockingIOError(*error.args) from error
 
     def rename(self, source: str, target: str) -> None:
         """See `FileSystem.rename`."""

@@ -41,3 +41,7 @@ class LogLostError(RaftError):
 
 class UnexpectedMessageError(RaftError):
     """A message that a peer may not send: a local one, or an answer from who is not a member."""
+
+
+class DataDirInUseError(RaftError):
+    """Another process has the log open."""

@@ -7,6 +7,7 @@ them; what etcd's raft reads as absent it reads as zero.
 from __future__ import annotations
 
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from raft.core import (
     ConfChange,
@@ -94,6 +95,8 @@ def decode_hard_state(data: bytes) -> HardState:
         message = pb.HardState.FromString(data)
     except DecodeError as error:
         raise WireError(f"not a hard state: {error}") from error
+    if UnknownFieldSet(message):
+        raise WireError("not a hard state: it has more fields")
     return HardState(message.term, message.vote, message.commit)
 
 
