@@ -56,6 +56,9 @@ class LMDBBackend:
         on_flush: called on the loop after each flush that succeeded.
         on_error: called on the loop with the reason each time a flush fails; it is tried again.
 
+    Attributes:
+        path: the file.
+
     Raises:
         BackendError: the file is not an LMDB database, or cannot be opened.
     """
@@ -68,7 +71,7 @@ class LMDBBackend:
         on_flush: Callable[[], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        self._path = path
+        self.path = path
         self._clock = clock
         self.on_flush = on_flush
         self.on_error = on_error
@@ -84,10 +87,10 @@ class LMDBBackend:
         self._open()
 
     def _open(self) -> None:
-        size = os.path.getsize(self._path) if os.path.exists(self._path) else 0
+        size = os.path.getsize(self.path) if os.path.exists(self.path) else 0
         try:
             self._env = lmdb.open(
-                self._path,
+                self.path,
                 subdir=False,
                 mode=0o600,
                 map_size=max(MAP_BYTES_MIN, 2 * size),
@@ -98,7 +101,7 @@ class LMDBBackend:
             self._keys = self._env.open_db(KEY_BUCKET.encode())
             self._databases = {name: self._env.open_db(name.encode()) for name in BUCKETS}
         except (lmdb.Error, OSError) as error:
-            raise BackendError(f"{self._path}: {error}") from error
+            raise BackendError(f"{self.path}: {error}") from error
         self._read = self._env.begin()
         self._file_bytes = self._measure()
 
@@ -346,7 +349,7 @@ class LMDBBackend:
 
     async def defragment(self) -> None:
         """Rewrite the file without its free pages. Reads and writes go on in the buffer meanwhile."""
-        compacted = self._path + ".defrag"
+        compacted = self.path + ".defrag"
         async with self._exclusive:
             await self._flush_exclusively()
             await asyncio.get_running_loop().run_in_executor(self._worker, self._copy, compacted)
@@ -355,7 +358,7 @@ class LMDBBackend:
     def _replace(self, path: str) -> None:
         self._read.abort()
         self._env.close()
-        os.replace(path, self._path)
+        os.replace(path, self.path)
         self._open()
 
     def close_sync(self) -> None:

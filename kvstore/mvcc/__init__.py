@@ -22,7 +22,7 @@ from kvstore.mvcc.errors import (
     StoreError,
 )
 from kvstore.mvcc.event import Event, encode_varint
-from kvstore.mvcc.hash import KeyValueHash, hash_key_values
+from kvstore.mvcc.hash import KeyValueHasher, hash_key_values
 from kvstore.mvcc.key_index import FROM_KEY, Record, TreeIndex
 from kvstore.mvcc.lease import MAX_TTL_SECONDS, Lease, Lessor
 from kvstore.mvcc.ranges import RangeResult, range_keys
@@ -39,7 +39,7 @@ __all__ = [
     "Event",
     "FutureRevisionError",
     "KeyNotFoundError",
-    "KeyValueHash",
+    "KeyValueHasher",
     "Lease",
     "LeaseExistsError",
     "LeaseNotFoundError",

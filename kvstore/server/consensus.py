@@ -19,6 +19,9 @@ class Consensus(Protocol):
         Does not suspend when this member is the only voter.
         """
 
+    async def transfer_leadership(self, target_id: int) -> None:
+        """Hand the lead to another voter; returns when it leads."""
+
     @property
     def leader_id(self) -> int:
         """The member that leads, as far as this one knows; 0 when it knows of none."""

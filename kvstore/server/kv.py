@@ -36,6 +36,11 @@ class KVService:
         self._headers.fill(response.header, self._store.revision)
         return response
 
+    async def current_revision(self) -> int:
+        """The store's revision, linearizably."""
+        await self._proposer.linearize()
+        return self._store.revision
+
     async def put(self, request: pb.PutRequest, context: CallContext) -> pb.PutResponse:
         """KV.Put."""
         check_put(request)

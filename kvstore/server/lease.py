@@ -76,7 +76,8 @@ class LeaseService:
             lease = core.lessor.lookup(request.ID)
         except LeaseNotFoundError:
             return response
-        response.TTL = int(core.lessor.remaining_seconds(lease))
+        # Only the leader counts; elsewhere the whole term is the best answer there is.
+        response.TTL = int(max(0.0, core.lessor.remaining_seconds(lease))) if core.lessor.primary else lease.ttl
         response.grantedTTL = lease.ttl
         if request.keys:
             response.keys.extend(sorted(lease.keys))

@@ -72,6 +72,11 @@ class Proposer:
         """Requests that wait for the log."""
         return len(self._pending)
 
+    @property
+    def applied_index(self) -> int:
+        """The newest entry applied here."""
+        return self._state_machine.applied_index
+
     def next_id(self) -> int:
         """An id no request in the cluster has."""
         return self._ids.next()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import WatchReply, encode_varint, event_wire
 from kvstore.server import catalogue
@@ -25,18 +26,22 @@ class WatchSession:
 
     Args:
         wake: called whenever `take` may have something new.
+        on_close: told when the client closes the stream.
     """
 
-    def __init__(self, core: MemberCore, wake: Callable[[], None]) -> None:
+    def __init__(self, core: MemberCore, wake: Callable[[], None], on_close: Callable[[WatchSession], None]) -> None:
+        self._on_close = on_close
         self._store = core.store
         self._headers = core.headers
         self._fragment_bytes = core.request_bytes_max
+        self._wake = wake
         self._stream = core.hub.open(wake)
+        self._ended: EtcdError | None = None
 
     @property
     def pending(self) -> bool:
         """Whether `take` has something to do."""
-        return self._stream.pending
+        return self._ended is not None or self._stream.pending
 
     def handle(self, request: pb.WatchRequest) -> None:
         """Do what the client asks; answers come by `take`. A request that asks nothing is ignored."""
@@ -65,12 +70,24 @@ class WatchSession:
         )
 
     def take(self) -> list[pb.WatchResponse]:
-        """The responses that are due, in order. A bounded amount; ask again while `pending`."""
+        """The responses that are due, in order. A bounded amount; ask again while `pending`.
+
+        Raises:
+            EtcdError: the store has ended the stream.
+        """
+        if self._ended is not None:
+            raise self._ended
         return [response for reply in self._stream.take() for response in self._responses(reply)]
 
+    def end(self, error: EtcdError) -> None:
+        """End the stream from the store's side."""
+        self._ended = error
+        self._wake()
+
     def close(self) -> None:
-        """End the stream."""
+        """End the stream from the client's side."""
         self._stream.close()
+        self._on_close(self)
 
     def _responses(self, reply: WatchReply) -> Iterator[pb.WatchResponse]:
         if not reply.events:
@@ -121,10 +138,18 @@ class WatchService:
 
     def __init__(self, core: MemberCore) -> None:
         self._core = core
+        self._sessions: dict[WatchSession, None] = {}
 
     def open(self, wake: Callable[[], None]) -> WatchSession:
         """A stream without transport."""
-        return WatchSession(self._core, wake)
+        session = WatchSession(self._core, wake, lambda closed: self._sessions.pop(closed, None))
+        self._sessions[session] = None
+        return session
+
+    def end_all(self, error: EtcdError) -> None:
+        """End every stream, because the member stops."""
+        for session in list(self._sessions):
+            session.end(error)
 
     async def watch(
         self, requests: AsyncIterator[pb.WatchRequest], context: CallContext

@@ -1,0 +1,125 @@
+"""The Maintenance service: status, alarms, hashes, defragmentation, snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+from kvstore.backend import BUCKETS, KEY_BUCKET
+from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.mvcc import StoreError
+from kvstore.mvcc.hash import KeyValueHasher, hash_rows
+from kvstore.server import catalogue
+from kvstore.server.context import CallContext
+from kvstore.server.core import MemberCore
+from kvstore.server.version import SERVER_VERSION, STORAGE_VERSION
+
+__all__ = ["SNAPSHOT_CHUNK_BYTES", "MaintenanceService"]
+
+SNAPSHOT_CHUNK_BYTES = 32 << 10
+
+_HASH_ROWS_PER_STEP = 2000
+
+
+class MaintenanceService:
+    """etcdserverpb.Maintenance."""
+
+    def __init__(self, core: MemberCore) -> None:
+        self._core = core
+
+    async def status(self, request: pb.StatusRequest, context: CallContext) -> pb.StatusResponse:
+        """Maintenance.Status of this member."""
+        core = self._core
+        response = pb.StatusResponse(
+            version=SERVER_VERSION,
+            dbSize=core.backend.size_bytes(),
+            leader=core.consensus.leader_id,
+            raftIndex=core.consensus.commit_index,
+            raftTerm=core.consensus.term,
+            raftAppliedIndex=core.proposer.applied_index,
+            dbSizeInUse=core.backend.size_in_use_bytes(),
+            storageVersion=STORAGE_VERSION,
+            dbSizeQuota=core.quota.limit_bytes,
+            downgradeInfo=pb.DowngradeInfo(enabled=False),
+        )
+        member = core.membership.get(core.headers.member_id)
+        response.isLearner = member is not None and member.is_learner
+        core.headers.fill(response.header, core.store.revision)
+        if not core.consensus.leader_id:
+            response.errors.append(catalogue.NO_LEADER.text)
+        for alarm in core.alarms.get():
+            response.errors.append(f"memberID:{alarm.memberID} alarm:{pb.AlarmType.Name(alarm.alarm)} ")
+        return response
+
+    async def alarm(self, request: pb.AlarmRequest, context: CallContext) -> pb.AlarmResponse:
+        """Maintenance.Alarm: list, raise, disarm."""
+        response: pb.AlarmResponse = await self._core.proposer.propose("alarm", request)
+        return response
+
+    async def defragment(self, request: pb.DefragmentRequest, context: CallContext) -> pb.DefragmentResponse:
+        """Maintenance.Defragment of this member's file; reads and writes go on."""
+        await self._core.backend.defragment()
+        return pb.DefragmentResponse()
+
+    async def hash(self, request: pb.HashRequest, context: CallContext) -> pb.HashResponse:
+        """Maintenance.Hash of everything stored, which members need not agree on; for tests."""
+        core = self._core
+        rows = [row for pair in core.backend.scan_revisions(b"") for row in pair]
+        for bucket in BUCKETS:
+            rows.append(bucket.encode())
+            rows.extend(row for pair in core.backend.items(bucket) for row in pair)
+        response = pb.HashResponse(hash=hash_rows(iter(rows), KEY_BUCKET.encode()))
+        core.headers.fill(response.header, core.store.revision)
+        return response
+
+    async def hash_kv(self, request: pb.HashKVRequest, context: CallContext) -> pb.HashKVResponse:
+        """Maintenance.HashKV up to a revision."""
+        core = self._core
+        try:
+            hasher = KeyValueHasher(core.store, request.revision)
+            while not hasher.step(_HASH_ROWS_PER_STEP):
+                await asyncio.sleep(0)
+        except StoreError as error:
+            raise catalogue.to_etcd_error(error) from None
+        response = pb.HashKVResponse(
+            hash=hasher.value, compact_revision=hasher.compact_revision, hash_revision=hasher.revision
+        )
+        core.headers.fill(response.header, core.store.revision)
+        return response
+
+    async def snapshot(self, request: pb.SnapshotRequest, context: CallContext) -> AsyncIterator[pb.SnapshotResponse]:
+        """Maintenance.Snapshot: the database file in pieces, and the SHA-256 of them all as the last one."""
+        core = self._core
+        files = core.environment.files
+        path = core.backend.path + f".snapshot.{core.proposer.next_id():016x}"
+        await core.backend.copy_to(path)
+        try:
+            with files.open(path, "rb") as file:
+                remaining = file.seek(0, 2)
+                file.seek(0)
+                digest = hashlib.sha256()
+                while chunk := file.read(SNAPSHOT_CHUNK_BYTES):
+                    digest.update(chunk)
+                    remaining -= len(chunk)
+                    yield self._piece(chunk, remaining)
+                    await asyncio.sleep(0)
+                yield self._piece(digest.digest(), 0)
+        finally:
+            files.remove(path)
+
+    def _piece(self, blob: bytes, remaining_bytes: int) -> pb.SnapshotResponse:
+        response = pb.SnapshotResponse(blob=blob, remaining_bytes=remaining_bytes, version=STORAGE_VERSION)
+        self._core.headers.fill(response.header, self._core.store.revision)
+        return response
+
+    async def move_leader(self, request: pb.MoveLeaderRequest, context: CallContext) -> pb.MoveLeaderResponse:
+        """Maintenance.MoveLeader to another voter."""
+        core = self._core
+        if not core.consensus.is_leader:
+            raise catalogue.NOT_LEADER.error()
+        target = core.membership.get(request.targetID)
+        if target is None or target.is_learner:
+            raise catalogue.BAD_LEADER_TRANSFEREE.error()
+        await core.consensus.transfer_leadership(request.targetID)
+        return pb.MoveLeaderResponse()

@@ -1,0 +1,68 @@
+"""When the log may be shortened: every so many entries, once the database holds what they did."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from kvstore.apply import StateMachine
+from kvstore.backend import LMDBBackend
+
+__all__ = ["DEFAULT_CATCH_UP_ENTRIES", "DEFAULT_SNAPSHOT_COUNT", "Snapshotter"]
+
+DEFAULT_SNAPSHOT_COUNT = 10_000
+"""Entries applied between two snapshots."""
+
+DEFAULT_CATCH_UP_ENTRIES = 5_000
+"""Entries kept before a snapshot, so that a member slightly behind need not fetch the whole database."""
+
+logger = logging.getLogger(__name__)
+
+
+class Snapshotter:
+    """Flushes the database and then tells the log that it may forget.
+
+    Args:
+        save: called on the loop with an index that is safe in the database; records the snapshot in the log.
+        last_index: where the newest snapshot was taken.
+    """
+
+    def __init__(
+        self,
+        state_machine: StateMachine,
+        backend: LMDBBackend,
+        save: Callable[[int], None],
+        *,
+        snapshot_count: int,
+        last_index: int,
+    ) -> None:
+        self._state_machine = state_machine
+        self._backend = backend
+        self._save = save
+        self._snapshot_count = snapshot_count
+        self._last_index = last_index
+        self._task: asyncio.Task[None] | None = None
+
+    def applied(self) -> None:
+        """To be called after entries were applied: takes a snapshot if it is time."""
+        if self._state_machine.applied_index - self._last_index > self._snapshot_count and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._take())
+            self._task.add_done_callback(self._taken)
+
+    async def _take(self) -> None:
+        index = self._state_machine.applied_index
+        await self._backend.flush()
+        self._save(index)
+        self._last_index = index
+        logger.info("saved snapshot", extra={"fields": {"snapshot-index": index}})
+
+    def _taken(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("failed to save snapshot", extra={"fields": {"error": str(error)}})
+
+    async def stop(self) -> None:
+        """Wait for a snapshot under way."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
