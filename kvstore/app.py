@@ -1,0 +1,379 @@
+"""From options to a running member: the one place where the store's parts are chosen and joined."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kvstore.apply import Alarms, Applier, HeaderSource, Membership, Quota, StateMachine
+from kvstore.apply import Member as ClusterMember
+from kvstore.backend import BackendError, LMDBBackend
+from kvstore.client.in_process import InProcessClient
+from kvstore.environment import Environment
+from kvstore.errors import EtcdError
+from kvstore.etcdpb import membership_pb2
+from kvstore.mvcc import Lessor, Store, WatchHub
+from kvstore.server import catalogue
+from kvstore.server.auto_compaction import AutoCompaction, Retention
+from kvstore.server.cluster import ClusterService
+from kvstore.server.compactor import PAUSE_SECONDS, Compactor
+from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartConsensus
+from kvstore.server.core import MemberCore
+from kvstore.server.data_dir import DataDir, DataDirError
+from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
+from kvstore.server.kv import KVService
+from kvstore.server.lease import LeaseService
+from kvstore.server.lease_keeper import LeaseKeeper
+from kvstore.server.machine import LoggedMachine
+from kvstore.server.maintenance import MaintenanceService
+from kvstore.server.progress import DEFAULT_PROGRESS_INTERVAL_SECONDS, ProgressReporter
+from kvstore.server.proposer import DEFAULT_REQUEST_BYTES_MAX, Proposer
+from kvstore.server.request_ids import RequestIds
+from kvstore.server.snapshotter import DEFAULT_CATCH_UP_ENTRIES, DEFAULT_SNAPSHOT_COUNT, Snapshotter
+from kvstore.server.validation import DEFAULT_TXN_OPERATIONS_MAX
+from kvstore.server.version import CLUSTER_VERSION
+from kvstore.server.watch import WatchService
+
+__all__ = ["Member", "Options", "Services", "StartError", "start_member"]
+
+DEFAULT_PEER_URL = "http://localhost:2380"
+DEFAULT_CLIENT_URL = "http://localhost:2379"
+
+_IDENTITY_KEY = b"local"
+"""In the `cluster` bucket: the same bytes as the log's metadata."""
+
+logger = logging.getLogger(__name__)
+
+
+class StartError(Exception):
+    """A member cannot start; the message is for whoever started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What can be chosen about a member. Names and defaults are those of etcd's flags, unless design says otherwise.
+
+    Attributes:
+        data_dir: "" means `<name>.etcd`.
+        initial_cluster: `name=peer URL,…`; "" means this member alone.
+        quota_backend_bytes: 0 means 2 GiB, negative no limit.
+        lease_checkpoint_interval_seconds: None leaves remaining times to the leader's memory.
+        sync: False acknowledges writes before they are on disk (`--unsafe-no-fsync`).
+    """
+
+    name: str = "default"
+    data_dir: str = ""
+    wal_dir: str = ""
+    initial_cluster: str = ""
+    initial_cluster_token: str = "etcd-cluster"  # noqa: S105  a name, not a secret
+    initial_advertise_peer_urls: tuple[str, ...] = (DEFAULT_PEER_URL,)
+    advertise_client_urls: tuple[str, ...] = (DEFAULT_CLIENT_URL,)
+    heartbeat_interval_ms: int = 50
+    election_timeout_ms: int = 150
+    pre_vote: bool = True
+    snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
+    snapshot_catchup_entries: int = DEFAULT_CATCH_UP_ENTRIES
+    quota_backend_bytes: int = 0
+    max_txn_ops: int = DEFAULT_TXN_OPERATIONS_MAX
+    max_request_bytes: int = DEFAULT_REQUEST_BYTES_MAX
+    auto_compaction: Retention = field(default_factory=Retention)
+    compaction_sleep_interval_seconds: float = PAUSE_SECONDS
+    watch_progress_notify_interval_seconds: float = DEFAULT_PROGRESS_INTERVAL_SECONDS
+    lease_checkpoint_interval_seconds: float | None = None
+    sync: bool = True
+
+    @property
+    def data_path(self) -> str:
+        """Where the member keeps everything."""
+        return self.data_dir or f"{self.name}.etcd"
+
+    @property
+    def minimum_lease_ttl_seconds(self) -> int:
+        """Leases shorter than one and a half election timeouts would run out under a change of leader."""
+        return max(2, math.ceil(1.5 * self.election_timeout_ms / 1000))
+
+    @property
+    def request_timeout_seconds(self) -> float:
+        """How long a write may take: five seconds for the disk, two elections for the leader."""
+        return 5.0 + 2 * self.election_timeout_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The member's services, as async functions over etcd's messages."""
+
+    kv: KVService
+    watch: WatchService
+    lease: LeaseService
+    cluster: ClusterService
+    maintenance: MaintenanceService
+
+    def by_name(self) -> Mapping[str, object]:
+        """The services by full name, as a front wants them."""
+        return {
+            "etcdserverpb.KV": self.kv,
+            "etcdserverpb.Watch": self.watch,
+            "etcdserverpb.Lease": self.lease,
+            "etcdserverpb.Cluster": self.cluster,
+            "etcdserverpb.Maintenance": self.maintenance,
+        }
+
+
+class Member:
+    """A member that runs, until `stop`.
+
+    Attributes:
+        failed: done, with the reason, when the log could not be written and the member is of no more use.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        core: MemberCore,
+        consensus: RunningConsensus,
+        data_dir: DataDir,
+        machine: LoggedMachine,
+        failed: asyncio.Future[None],
+    ) -> None:
+        self.core = core
+        self.failed = failed
+        self._options = options
+        self._consensus = consensus
+        self._data_dir = data_dir
+        self._machine = machine
+        self._services = Services(
+            KVService(core), WatchService(core), LeaseService(core), ClusterService(core), MaintenanceService(core)
+        )
+        clock = core.environment.clock
+        self._lease_keeper = LeaseKeeper(core.lessor, core.proposer, clock, options.lease_checkpoint_interval_seconds)
+        self._auto_compaction = AutoCompaction(
+            core.store, core.proposer, core.consensus, clock, options.auto_compaction
+        )
+        self._progress = ProgressReporter(core.hub, core.environment, options.watch_progress_notify_interval_seconds)
+        self._stopped = False
+
+    @property
+    def identity(self) -> Identity:
+        """The member's and the cluster's id."""
+        return Identity(self.core.headers.member_id, self.core.headers.cluster_id)
+
+    def client(self) -> InProcessClient:
+        """A client of this member, without a network between."""
+        services = self._services
+        return InProcessClient(services.kv, services.watch, services.lease, services.maintenance)
+
+    def services(self) -> Services:
+        """The services, for a front to serve."""
+        return self._services
+
+    def start(self) -> None:
+        """Begin the work in the background."""
+        self._lease_keeper.start()
+        self._auto_compaction.start()
+        self._progress.start()
+        pending = self.core.store.pending_compaction()
+        if pending is not None:
+            self.core.compactor.start(self.core.store.compact_revision, pending)
+
+    async def publish(self) -> None:
+        """Tell the cluster our name and client URLs, unless it knows them; and its version, if it has none.
+
+        Raises:
+            EtcdError: no leader took it in time.
+        """
+        core, options = self.core, self._options
+        urls = options.advertise_client_urls
+        known = core.membership.get(core.headers.member_id)
+        if known is None or (known.name, known.client_urls) != (options.name, urls):
+            attributes = membership_pb2.Attributes(name=options.name, client_urls=urls)
+            request = membership_pb2.ClusterMemberAttrSetRequest(
+                member_ID=core.headers.member_id, member_attributes=attributes
+            )
+            await core.proposer.propose("cluster_member_attr_set", request)
+        if core.membership.cluster_version != CLUSTER_VERSION and core.consensus.is_leader:
+            await core.proposer.propose(
+                "cluster_version_set", membership_pb2.ClusterVersionSetRequest(ver=CLUSTER_VERSION)
+            )
+
+    async def ready(self) -> None:
+        """Return when the member has a leader and has told the cluster about itself.
+
+        Raises:
+            EtcdError: that took longer than a request may.
+        """
+        await self.publish()
+        await self.core.proposer.linearize()
+
+    async def stop(self) -> None:
+        """Refuse what comes, stop, and write what is left to write. Harmless when stopped already."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._services.watch.end_all(catalogue.STOPPED.error())
+        for part in (self._lease_keeper, self._auto_compaction, self._progress, self.core.compactor):
+            await part.stop()
+        self.core.proposer.refuse_all(catalogue.STOPPED)
+        await self._consensus.stop()
+        if self._machine.snapshotter is not None:
+            await self._machine.snapshotter.stop()
+        await self.core.backend.close()
+        self._data_dir.release()
+
+
+async def start_member(
+    options: Options, environment: Environment, *, start_consensus: StartConsensus | None = None
+) -> Member:
+    """Start a member from its data directory, or make one.
+
+    Returns when a member that is alone in its cluster is ready for requests; one among several when it has begun to
+    look for the others (`Member.ready`).
+
+    Args:
+        start_consensus: what replicates the log; Raft unless a test says otherwise.
+
+    Raises:
+        StartError: it cannot; the message says why in one line.
+    """
+    if start_consensus is None:
+        from kvstore.server.raft_adapter import start_raft
+
+        start_consensus = start_raft
+    try:
+        data_dir = DataDir(options.data_path, environment.files, options.wal_dir)
+    except DataDirError as error:
+        raise StartError(str(error)) from error
+    try:
+        return await _start(options, environment, data_dir, start_consensus)
+    except BaseException:
+        data_dir.release()
+        raise
+
+
+async def _start(
+    options: Options, environment: Environment, data_dir: DataDir, start_consensus: StartConsensus
+) -> Member:
+    try:
+        backend = LMDBBackend(data_dir.database_path, environment.clock, on_error=_log_backend_error)
+    except BackendError as error:
+        raise StartError(f"cannot open the database: {error}") from error
+    try:
+        membership = Membership(backend)
+        membership.restore()
+        identity = await _identity(options, backend, membership)
+        return await _assemble(options, environment, data_dir, backend, membership, identity, start_consensus)
+    except ValueError as error:
+        await backend.close()
+        raise StartError(str(error)) from error
+    except BaseException:
+        await backend.close()
+        raise
+
+
+async def _identity(options: Options, backend: LMDBBackend, membership: Membership) -> Identity:
+    """Who this member is: as the database has it, or on first start as the flags say, which is then written down."""
+    stored = backend.get("cluster", _IDENTITY_KEY)
+    if stored is not None:
+        return Identity.decode(stored)
+    peer_urls = options.initial_advertise_peer_urls
+    initial = options.initial_cluster or ",".join(f"{options.name}={url}" for url in peer_urls)
+    members = parse_initial_cluster(initial)
+    identity = derive_identity(members, options.name, options.initial_cluster_token)
+    if sorted(members[options.name]) != sorted(peer_urls):
+        raise ValueError(
+            f"--initial-cluster has {','.join(members[options.name])} but missing from "
+            f"--initial-advertise-peer-urls={','.join(peer_urls)}"
+        )
+    for name, urls in members.items():
+        member_id = derive_identity(members, name, options.initial_cluster_token).member_id
+        membership.put(ClusterMember(member_id, peer_urls=tuple(sorted(urls))))
+    backend.put("cluster", _IDENTITY_KEY, identity.encode())
+    await backend.flush()
+    return identity
+
+
+async def _assemble(
+    options: Options,
+    environment: Environment,
+    data_dir: DataDir,
+    backend: LMDBBackend,
+    membership: Membership,
+    identity: Identity,
+    start_consensus: StartConsensus,
+) -> Member:
+    clock = environment.clock
+    lessor = Lessor(backend, clock.monotonic, options.minimum_lease_ttl_seconds)
+    lessor.restore()
+    store = Store(backend, lessor)
+    store.restore()
+    alarms = Alarms(backend)
+    alarms.restore()
+    hub = WatchHub(store)
+    quota = Quota(backend, options.quota_backend_bytes)
+    headers = HeaderSource(identity.cluster_id, identity.member_id)
+    compactor = Compactor(clock, options.compaction_sleep_interval_seconds)
+    applier = Applier(store, alarms, membership, quota, headers, compactor.start)
+    state_machine = StateMachine(applier, backend, hub)
+    machine = LoggedMachine(state_machine, lessor, headers, options.election_timeout_ms / 1000)
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    settings = ConsensusSettings(
+        identity=identity,
+        peer_urls={member.member_id: member.peer_urls for member in membership.members()},
+        wal_path=data_dir.wal_path,
+        snap_path=data_dir.snap_path,
+        applied_index=state_machine.applied_index,
+        heartbeat_interval_ms=options.heartbeat_interval_ms,
+        election_timeout_ms=options.election_timeout_ms,
+        catch_up_entries=options.snapshot_catchup_entries,
+        pre_vote=options.pre_vote,
+        sync=options.sync,
+        on_fatal=lambda error: None if failed.done() else failed.set_exception(error),
+    )
+    consensus = await start_consensus(settings, machine, environment)
+    machine.snapshotter = Snapshotter(
+        state_machine,
+        backend,
+        consensus.save_snapshot,
+        snapshot_count=options.snapshot_count,
+        last_index=state_machine.applied_index,
+    )
+    proposer = Proposer(
+        consensus,
+        state_machine,
+        RequestIds(identity.member_id, clock.now()),
+        clock,
+        timeout_seconds=options.request_timeout_seconds,
+        request_bytes_max=options.max_request_bytes,
+    )
+    core = MemberCore(
+        environment,
+        backend,
+        store,
+        lessor,
+        hub,
+        alarms,
+        membership,
+        quota,
+        headers,
+        consensus,
+        proposer,
+        compactor,
+        options.max_txn_ops,
+        options.max_request_bytes,
+    )
+    member = Member(options, core, consensus, data_dir, machine, failed)
+    member.start()
+    if len(membership.members()) == 1:
+        try:
+            await machine.leads.wait()
+            await member.ready()
+        except EtcdError as error:
+            await member.stop()
+            raise StartError(f"the member did not become ready: {error.message}") from error
+    return member
+
+
+def _log_backend_error(error: Exception) -> None:
+    logger.warning("failed to write the database; will try again", extra={"fields": {"error": str(error)}})

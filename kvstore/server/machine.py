@@ -1,0 +1,48 @@
+"""What consensus drives: the state machine, and who must hear of progress and leadership."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from kvstore.apply import CommittedEntry, HeaderSource, StateMachine
+from kvstore.mvcc import Lessor
+from kvstore.server.snapshotter import Snapshotter
+
+__all__ = ["LoggedMachine"]
+
+
+class LoggedMachine:
+    """`ReplicatedMachine` on the applier's state machine.
+
+    Args:
+        lease_grace_seconds: what a new leader adds to every lease, for renewals lost while there was none.
+    """
+
+    def __init__(
+        self, state_machine: StateMachine, lessor: Lessor, headers: HeaderSource, lease_grace_seconds: float
+    ) -> None:
+        self._state_machine = state_machine
+        self._lessor = lessor
+        self._headers = headers
+        self._lease_grace_seconds = lease_grace_seconds
+        self.snapshotter: Snapshotter | None = None
+        self.leads = asyncio.Event()
+
+    def apply(self, entries: Sequence[CommittedEntry]) -> None:
+        """See `ReplicatedMachine.apply`."""
+        self._state_machine.apply(entries)
+        if self.snapshotter is not None:
+            self.snapshotter.applied()
+
+    def leadership_changed(self, is_leader: bool, term: int) -> None:
+        """See `ReplicatedMachine.leadership_changed`."""
+        self._headers.raft_term = max(self._headers.raft_term, term)
+        if is_leader:
+            if not self._lessor.primary:
+                self._lessor.promote(self._lease_grace_seconds)
+            self.leads.set()
+        else:
+            if self._lessor.primary:
+                self._lessor.demote()
+            self.leads.clear()
