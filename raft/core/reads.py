@@ -10,10 +10,9 @@ __all__ = ["acknowledge", "handle_read_index", "handle_read_index_response", "re
 
 def handle_read_index(raft: Raft, message: Message) -> None:
     """A leader takes a read request, its own or a follower's."""
-    if raft.is_singleton:
-        _answer(raft, message, raft.log.committed)
-    elif not raft.has_committed_in_term:
-        # Entries of earlier terms may be committed without this leader knowing; its first own entry settles that.
+    if not raft.has_committed_in_term:
+        # Entries of earlier terms may be committed without this leader knowing, also in a cluster of one: the stored
+        # commit index lags behind. Its first own entry settles that.
         raft.postponed_reads.append(message)
     else:
         _confirm(raft, message)
@@ -31,7 +30,7 @@ def release_postponed(raft: Raft) -> None:
 
 
 def _confirm(raft: Raft, message: Message) -> None:
-    if raft.config.read_only_option is ReadOnlyOption.LEASE_BASED:
+    if raft.is_singleton or raft.config.read_only_option is ReadOnlyOption.LEASE_BASED:
         _answer(raft, message, raft.log.committed)
     else:
         raft.reads.add(message, raft.log.committed)

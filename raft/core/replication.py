@@ -175,7 +175,8 @@ def handle_snapshot(raft: Raft, message: Message) -> None:
 
 def _restore(raft: Raft, snapshot: Snapshot) -> bool:
     log = raft.log
-    if snapshot.index <= log.committed or raft.id not in snapshot.conf_state.members():
+    # It may be from before this member was added: then the entry that adds it follows.
+    if snapshot.index <= log.committed:
         return False
     if log.term(snapshot.index) == snapshot.term:
         log.commit_to(snapshot.index)  # the entries are here, so all it tells us is that they are committed

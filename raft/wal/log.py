@@ -212,10 +212,17 @@ class WAL:
         if entries:
             self._last_index = entries[-1].index
         if hard_state is not None:
-            self._unwritten_state = hard_state
+            known = (self._unwritten_state or self._hard_state).commit
+            self._unwritten_state = hard_state._replace(commit=max(known, hard_state.commit))
 
     def append_snapshot(self, mark: SnapshotMark) -> None:
-        """Encode the note that the snapshot exists; its file must be durable already."""
+        """Encode the note that the snapshot exists; its file must be durable before the note is.
+
+        What is in a snapshot is committed, and the log says so: recovery takes no snapshot ahead of the commit index.
+        """
+        state = self._unwritten_state or self._hard_state
+        if state.commit < mark.index:
+            self._unwritten_state = state._replace(commit=mark.index)
         self._frames.append(self._encoder.encode(RecordType.SNAPSHOT, _encode_mark(mark)))
         self._last_index = max(self._last_index, mark.index)
 

@@ -1,0 +1,616 @@
+"""A running member: one core, its log on disk, its state machine, its peers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raft.core import (
+    NO_NODE,
+    ConfChange,
+    ConfChangeV2,
+    ConfState,
+    Entry,
+    EntryType,
+    Message,
+    NodeStatus,
+    Peer,
+    RawNode,
+    Ready,
+    Role,
+    Snapshot,
+    apply_change,
+)
+from raft.environment import Environment, TimerHandle
+from raft.errors import ConfChangeError, ProposalDroppedError, RaftError, StoppedError, UnexpectedMessageError
+from raft.failpoint import failpoint
+from raft.runtime.config import TICKS_PER_HEARTBEAT, DriverConfig, Status
+from raft.runtime.proposals import ProposalQueue
+from raft.runtime.reads import ReadQueue
+from raft.runtime.transport import NullTransport, Transport
+from raft.runtime.worker import DiskWorker
+from raft.wal import WAL, SnapshotMark, SnapshotStore, StoredState, open_store
+
+__all__ = ["Driver", "StateMachine"]
+
+
+class StateMachine(Protocol):
+    """What the log is for. All methods are called on the event loop, in log order, and must not block for long.
+
+    An exception from any of them is fatal to the member: it can no longer be what the others are.
+    """
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """Committed normal entries, each exactly once from the restart point on. Those a new leader begins with have no
+        data and count only as progress of the applied index.
+        """
+
+    def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
+        """A committed change of membership, and the configuration in force now.
+
+        A change that did not fit has left the configuration as it was. `entry.data` has the change in the form it was
+        proposed in.
+        """
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """A snapshot takes the place of everything: one from the leader, or at the start one that is ahead of
+        `applied_index`.
+        """
+
+
+class Driver:
+    """Runs one member on the present event loop.
+
+    Whatever arrives in one turn of the loop – proposals, reads, messages – is handed to the core together and makes one
+    batch. One batch at a time is on its way to the disk, on a thread that does nothing else; what arrives meanwhile
+    makes up the next. Committed entries are applied on the loop while the disk is busy with that.
+
+    When the log cannot be written, or the state machine fails, the member stops at once: nothing more is acknowledged,
+    `on_fatal` is called with the error, and everything waiting gets `StoppedError`.
+
+    Attributes:
+        on_leader_change: called with the id of the new leader, 0 when there is none.
+        on_fatal: called once with the error that ended the member.
+        on_sync: called with the seconds that a write to the log took until it was durable.
+    """
+
+    def __init__(
+        self,
+        config: DriverConfig,
+        environment: Environment,
+        state_machine: StateMachine,
+        *,
+        peers: Sequence[Peer] = (),
+        metadata: bytes = b"",
+        applied_index: int = 0,
+        transport: Transport | None = None,
+        on_leader_change: Callable[[int], None] | None = None,
+        on_fatal: Callable[[BaseException], None] | None = None,
+        on_sync: Callable[[float], None] | None = None,
+    ) -> None:
+        """Nothing happens before `start`.
+
+        Args:
+            config: the settings.
+            environment: clocks, chance and files.
+            state_machine: what committed entries are applied to.
+            peers: the founding members, this one among them; used when there is no log yet. Without them, a member that
+                has no log waits to be added and sent one.
+            metadata: goes into a new log; for etcd's tools a serialized etcdserverpb.Metadata.
+            applied_index: the state machine already has everything up to here.
+            transport: to the peers; a member without any needs none.
+            on_leader_change, on_fatal, on_sync: see above.
+        """
+        self.config = config
+        self._environment = environment
+        self._state_machine = state_machine
+        self._peers = tuple(peers)
+        self._metadata = metadata
+        self._restart_index = applied_index
+        self._transport: Transport = transport or NullTransport()
+        self.on_leader_change = on_leader_change
+        self.on_fatal = on_fatal
+        self.on_sync = on_sync
+        self._snapshots = SnapshotStore(environment.files, config.snap_dir, keep=config.max_snapshots)
+        self._proposals = ProposalQueue(config.max_waiting_bytes, config.max_batch_bytes)
+        self._reads = ReadQueue(config.member_id)
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._conf_states: list[tuple[int, ConfState]] = []
+        self._turn_scheduled = False
+        self._running = False
+        self._stopped = False
+        self._failure: BaseException | None = None
+        self._ticks = 0
+        self._tick_timer: TimerHandle | None = None
+        self._leader_id = NO_NODE
+        self._leader_waiters: list[asyncio.Future[None]] = []
+        self._storing: Ready | None = None
+        self._disk_idle: asyncio.Event = asyncio.Event()
+        self._disk_idle.set()
+        # Set by start.
+        self._loop: asyncio.AbstractEventLoop
+        self._worker: DiskWorker
+        self._wal: WAL
+        self._node: RawNode
+
+    # Life
+
+    async def start(self) -> None:
+        """Read the log, or make it, and begin. A cluster of one elects itself at once.
+
+        Raises:
+            DataDirInUseError, CorruptLogError, OSError: the log cannot be used.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._worker = DiskWorker(self._loop, f"raft-disk-{self.config.member_id:x}")
+        try:
+            self._wal, stored = await self._worker.run(self._open_store)
+        except BaseException:
+            self._worker.stop()
+            raise
+        try:
+            self._metadata = stored.metadata
+            self._node = self._build_node(stored)
+        except BaseException:
+            await self._worker.run(self._wal.close)
+            self._worker.stop()
+            raise
+        self._running = True
+        await self._transport.start(self)
+        self._schedule_tick()
+        self._schedule_turn()
+
+    def _open_store(self) -> tuple[WAL, StoredState]:
+        return open_store(
+            self._environment.files,
+            self.config.wal_dir,
+            self._snapshots,
+            self._metadata,
+            segment_bytes=self.config.segment_bytes,
+        )
+
+    def _build_node(self, stored: StoredState) -> RawNode:
+        snapshot, applied = stored.snapshot, self._restart_index
+        if snapshot is not None and snapshot.index > applied:
+            self._state_machine.restore(snapshot)
+            applied = snapshot.index
+        last = stored.entries[-1].index if stored.entries else snapshot.index if snapshot else 0
+        if applied > last:
+            raise RaftError(
+                f"the state machine is at index {applied} and the log ends at {last}: they do not belong together"
+            )
+        config = self.config.core(self._environment.randomness)
+        state = snapshot.conf_state if snapshot else ConfState()
+        self._conf_states = [(snapshot.index if snapshot else 0, state)]
+        for entry in stored.entries:
+            if entry.index > applied:
+                break
+            if entry.type is not EntryType.NORMAL:
+                state = _conf_state_after(state, config.codec.decode(entry))
+                self._conf_states.append((entry.index, state))
+        node = RawNode(
+            config,
+            snapshot=snapshot,
+            entries=stored.entries,
+            hard_state=stored.hard_state,
+            conf_state=state,
+            applied=applied,
+        )
+        if stored.is_new and self._peers:
+            node.bootstrap(self._peers)
+        return node
+
+    async def stop(self) -> None:
+        """Finish the write under way, store what is left and let go of everything. Nothing more is accepted."""
+        if self._stopped or not (self._running or self._failure):
+            return
+        self._running = False
+        self._stopped = True
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        await self._transport.stop()
+        await self._disk_idle.wait()
+        self._reads.fail(StoppedError("the member is stopping"))
+        self._release_leader_waiters()
+        self._failure = self._failure or StoppedError("the member has stopped")
+        try:
+            await self._worker.run(self._wal.close)
+        finally:
+            self._worker.stop()
+
+    def _fail(self, error: BaseException) -> None:
+        """End the member: nothing may be acknowledged from here on."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        self._running = False
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        self._reads.fail(StoppedError(f"the member has failed: {error}"))
+        self._release_leader_waiters()
+        if self.on_fatal is not None:
+            self.on_fatal(error)
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise StoppedError(f"the member is not running: {self._failure}")
+
+    # Requests
+
+    def propose(self, data: bytes) -> None:
+        """Propose an entry. It is applied here once it is committed, or never: whoever waits needs a timeout.
+
+        Raises:
+            StoppedError: the member is not running.
+        """
+        if not self._running:
+            self._check_running()
+        self._proposals.add(data)
+        if not self._turn_scheduled:
+            self._schedule_turn()
+
+    def propose_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
+        """Propose a change of membership; like `propose`. One that does not fit becomes an empty entry.
+
+        Raises:
+            StoppedError: the member is not running.
+        """
+        self._check_running()
+        self._enqueue(lambda: self._node.propose_conf_change(change))
+
+    async def read_index(self) -> int:
+        """The index of a linearizable read: whatever was acknowledged before this call is in the state machine now.
+
+        Without a leader this waits for one; whoever calls sets the time limit.
+
+        Raises:
+            StoppedError: the member is not running, or stops.
+        """
+        self._check_running()
+        node = self._node
+        if node.is_leader and node.is_singleton and node.has_committed_in_term:
+            index = node.commit_index
+            if node.applied_index >= index:
+                return index
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._reads.add(future)
+        self._schedule_turn()
+        return await future
+
+    async def transfer_leadership(self, to: int = NO_NODE) -> None:
+        """Hand leadership to `to`, or to the voter that is furthest, and wait until somebody else leads.
+
+        Returns without effect when there is no other voter or this member does not lead and `to` is not given. Gives up
+        silently when the transfer fails within an election timeout: look at `leader_id`.
+
+        Raises:
+            StoppedError: the member is not running.
+        """
+        self._check_running()
+        target = to or self._best_successor()
+        if target == NO_NODE or target == self._node.leader:
+            return
+        changed: asyncio.Future[None] = self._loop.create_future()
+        self._leader_waiters.append(changed)
+        self._enqueue(lambda: self._node.transfer_leadership(target))
+        give_up = self._environment.clock.call_later(
+            2 * self.config.election_timeout_seconds, lambda: _resolve(changed)
+        )
+        try:
+            await changed
+        finally:
+            give_up.cancel()
+
+    def _best_successor(self) -> int:
+        node = self._node
+        if not node.is_leader:
+            return NO_NODE
+        candidates = [voter for voter in node.conf_state.all_voters() if voter != node.id]
+
+        def match(member_id: int) -> int:
+            member = node.progress(member_id)
+            return member.match if member else 0
+
+        return max(candidates, key=match, default=NO_NODE)
+
+    async def save_snapshot(self, index: int, data: bytes) -> None:
+        """Store a snapshot of the state machine at `index`, and drop what it makes superfluous.
+
+        The state machine at `index` must be durable by itself before. `catch_up_entries` stay in the log.
+
+        Raises:
+            StoppedError: the member is not running, or the disk fails.
+            ValueError: `index` is not applied, or older than the newest snapshot.
+        """
+        self._check_running()
+        node = self._node
+        snapshot = node.create_snapshot(index, self._conf_state_at(index), data)
+        mark = SnapshotMark(snapshot.index, snapshot.term, snapshot.conf_state)
+        try:
+            await self._worker.run(lambda: self._save_snapshot_file(snapshot))
+            self._check_running()
+            self._wal.append_snapshot(mark)
+            batch = self._wal.seal()
+            await self._worker.run(lambda: self._wal.commit(batch))
+        except (OSError, RaftError) as error:
+            self._fail(error)
+            raise StoppedError(f"the snapshot at {index} could not be stored: {error}") from error
+        self._check_running()
+        await self.compact(max(0, index - self.config.catch_up_entries))
+
+    async def compact(self, index: int) -> None:
+        """Drop the log up to `index`, in memory and on disk; a snapshot must cover it.
+
+        On disk the log reaches back to the oldest snapshot that is kept, in case a newer one turns out damaged.
+
+        Raises:
+            StoppedError: the member is not running.
+            ValueError: no snapshot covers `index`.
+        """
+        self._check_running()
+        self._node.compact(index)
+        while len(self._conf_states) > 1 and self._conf_states[1][0] <= index:
+            del self._conf_states[0]
+        await self._worker.run(self._release_files)
+
+    def _save_snapshot_file(self, snapshot: Snapshot) -> None:
+        failpoint("raft_before_snapshot")
+        self._snapshots.save(snapshot)
+
+    def _release_files(self) -> None:
+        self._snapshots.remove_old()
+        self._wal.release(self._snapshots.oldest_kept())
+
+    def _conf_state_at(self, index: int) -> ConfState:
+        result = self._conf_states[0][1]
+        for changed_at, state in self._conf_states:
+            if changed_at > index:
+                break
+            result = state
+        return result
+
+    # Facts
+
+    @property
+    def leader_id(self) -> int:
+        """The leader as far as known, or 0."""
+        return self._leader_id
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this member leads, as far as it knows."""
+        return self._running and self._node.is_leader
+
+    @property
+    def applied_index(self) -> int:
+        """How far the state machine has come."""
+        return self._node.applied_index
+
+    @property
+    def term(self) -> int:
+        """The present term."""
+        return self._node.term
+
+    @property
+    def metadata(self) -> bytes:
+        """What the log was made with; known after `start`."""
+        return self._metadata
+
+    @property
+    def conf_state(self) -> ConfState:
+        """The configuration in force."""
+        return self._node.conf_state
+
+    def status(self) -> Status:
+        """Where this member stands."""
+        node = self._node
+        status: NodeStatus = node.status()
+        return Status(
+            member_id=status.id,
+            term=status.term,
+            leader_id=status.leader,
+            role=status.role,
+            commit_index=status.commit,
+            applied_index=status.applied,
+            last_index=status.last_index,
+            first_index=node.first_index,
+            snapshot_index=node.snapshot.index if node.snapshot else 0,
+            lead_transferee=status.lead_transferee,
+            conf_state=status.conf_state,
+            waiting_proposals=len(self._proposals),
+            dropped_proposals=self._proposals.dropped,
+            progress=status.progress,
+        )
+
+    # What transports call
+
+    def receive(self, message: Message) -> None:
+        """A message from a peer; see `Receiver`."""
+        self._enqueue(lambda: self._node.step(message))
+
+    def report_unreachable(self, member_id: int) -> None:
+        """See `Receiver`."""
+        self._enqueue(lambda: self._node.report_unreachable(member_id))
+
+    def report_snapshot(self, member_id: int, *, ok: bool) -> None:
+        """See `Receiver`."""
+        self._enqueue(lambda: self._node.report_snapshot(member_id, ok=ok))
+
+    # The loop
+
+    def _enqueue(self, call: Callable[[], None]) -> None:
+        if self._running:
+            self._inbox.append(call)
+            self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled and self._running:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _schedule_tick(self) -> None:
+        # A cluster of one has nobody to send heartbeats to and no election to lose; it only watches for newcomers.
+        divisor = 1 if self._node.is_singleton else TICKS_PER_HEARTBEAT
+        self._tick_timer = self._environment.clock.call_later(self.config.tick_seconds / divisor, self._tick)
+
+    def _tick(self) -> None:
+        if not self._running:
+            return
+        self._ticks += 1
+        if not self._node.is_singleton:
+            self._node.tick()
+            if (
+                self._reads.has_unanswered
+                and self._ticks % (self.config.election_timeout_ticks * TICKS_PER_HEARTBEAT) == 0
+            ):
+                self._reads.repeat(self._node)
+        self._schedule_tick()
+        if self._node.has_ready:
+            self._schedule_turn()
+
+    def _turn(self) -> None:
+        """Take what has arrived, then do what the core asks for."""
+        self._turn_scheduled = False
+        if not self._running:
+            return
+        node = self._node
+        try:
+            while self._inbox:
+                call = self._inbox.popleft()
+                try:
+                    call()
+                except (ProposalDroppedError, UnexpectedMessageError):
+                    pass  # the sender repeats what matters
+            if self._proposals.drain(node):
+                self._schedule_turn()
+            self._reads.drain(node)
+            while node.has_ready and self._failure is None:
+                self._handle(node.ready())
+            if node.is_singleton and node.role is Role.FOLLOWER:
+                node.campaign()
+                if node.has_ready:
+                    self._schedule_turn()
+        except Exception as error:  # whatever it is, the member is no longer what the others take it for
+            self._fail(error)
+
+    def _handle(self, ready: Ready) -> None:
+        """What a `Ready` asks for. The disk is started first and waited for last."""
+        if ready.messages:
+            self._transport.send(ready.messages)
+        if ready.must_sync:
+            self._store(ready)
+        elif ready.hard_state is not None:
+            self._wal.append(ready.hard_state, ())  # goes out with the next batch
+        if ready.soft_state is not None and ready.soft_state.leader != self._leader_id:
+            self._lead_changed(ready.soft_state.leader)
+        for state in ready.read_states:
+            self._reads.answered(state, self._node.applied_index)
+        if ready.committed_entries:
+            self._apply(ready.committed_entries)
+
+    def _lead_changed(self, leader_id: int) -> None:
+        self._leader_id = leader_id
+        if leader_id not in (NO_NODE, self.config.member_id):
+            self._release_leader_waiters()
+        if leader_id != NO_NODE:
+            self._reads.repeat(self._node)
+            self._schedule_turn()  # proposals may have waited for a leader
+        if self.on_leader_change is not None:
+            self.on_leader_change(leader_id)
+
+    def _release_leader_waiters(self) -> None:
+        waiters, self._leader_waiters = self._leader_waiters, []
+        for waiter in waiters:
+            _resolve(waiter)
+
+    # The disk
+
+    def _store(self, ready: Ready) -> None:
+        snapshot = ready.snapshot
+        if snapshot is not None:
+            self._wal.append_snapshot(SnapshotMark(snapshot.index, snapshot.term, snapshot.conf_state))
+        self._wal.append(ready.hard_state, ready.entries)
+        batch = self._wal.seal()
+        self._storing = ready
+        self._disk_idle.clear()
+
+        def save() -> float:
+            failpoint("raft_before_save")
+            started = self._environment.clock.monotonic()
+            if snapshot is not None:
+                self._snapshots.save(snapshot)
+            self._wal.commit(batch)
+            failpoint("raft_after_save")
+            return self._environment.clock.monotonic() - started
+
+        self._worker.submit(save, self._stored)
+
+    def _stored(self, seconds: float | None, error: BaseException | None) -> None:
+        ready, self._storing = self._storing, None
+        self._disk_idle.set()
+        if error is not None:
+            self._fail(error)
+            return
+        if not self._running:
+            return
+        assert ready is not None
+        if self.on_sync is not None and seconds is not None:
+            self.on_sync(seconds)
+        try:
+            self._node.persisted()
+            if ready.snapshot is not None:
+                self._restore(ready.snapshot)
+        except Exception as failure:  # see _turn
+            self._fail(failure)
+            return
+        self._turn()
+
+    # The state machine
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self._state_machine.restore(snapshot)
+        self._conf_states = [(snapshot.index, snapshot.conf_state)]
+        self._node.applied(snapshot.index)
+        self._reads.applied(snapshot.index)
+
+    def _apply(self, entries: tuple[Entry, ...]) -> None:
+        failpoint("raft_before_apply")
+        start = 0
+        for position, entry in enumerate(entries):
+            if entry.type is EntryType.NORMAL:
+                continue
+            if position > start:
+                self._state_machine.apply(entries[start:position])
+            self._apply_conf_change(entry)
+            start = position + 1
+        if start == 0:
+            self._state_machine.apply(entries)
+        elif start < len(entries):
+            self._state_machine.apply(entries[start:])
+        last = entries[-1].index
+        self._node.applied(last)
+        self._reads.applied(last)
+
+    def _apply_conf_change(self, entry: Entry) -> None:
+        node = self._node
+        try:
+            change = node.config.codec.decode(entry)
+            state = node.apply_conf_change(change)
+        except ConfChangeError:
+            change, state = ConfChangeV2(), node.conf_state  # every member finds the same, and goes on as it was
+        self._conf_states.append((entry.index, state))
+        self._state_machine.apply_conf_change(entry, change, state)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _conf_state_after(state: ConfState, change: ConfChangeV2) -> ConfState:
+    try:
+        return apply_change(state, change)
+    except ConfChangeError:
+        return state
