@@ -15,14 +15,14 @@ from typing import Any
 
 from apiserver.api.scheme import Resource, Scheme, Subresource
 from apiserver.api.status import not_acceptable
-from apiserver.endpoints.documents import JSON, Document
-from apiserver.endpoints.media_ranges import parse_accept
+from apiserver.codec.negotiate import JSON, negotiate
+from apiserver.endpoints.documents import Document
 from apiserver.request import Request, Response
 
 __all__ = ["APIResource", "APISubresource", "APIVersion", "Discovery", "Provider"]
 
-_AGGREGATED = {"g": "apidiscovery.k8s.io", "v": "v2", "as": "APIGroupDiscoveryList"}
-_AGGREGATED_TYPE = JSON + "".join(f";{name}={value}" for name, value in _AGGREGATED.items())
+_AGGREGATED = ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList")
+_AGGREGATED_TYPE = "{};g={};v={};as={}".format(JSON, *_AGGREGATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +199,10 @@ def _prefers_aggregated(accept: str) -> bool:
     Raises:
         StatusError: 406 when none can be met.
     """
-    if not accept:
-        return False
-    for clause in parse_accept(accept):
-        wanted = {name: clause.parameters[name] for name in _AGGREGATED if name in clause.parameters}
-        if clause.matches(JSON) and wanted in ({}, _AGGREGATED):
-            return bool(wanted)
-    raise not_acceptable([JSON])
+    agreed = negotiate(accept, transforms=(_AGGREGATED,), served=(JSON,))
+    if agreed is None:
+        raise not_acceptable([JSON])
+    return agreed.transform is not None
 
 
 def _subresource(sub: Subresource) -> APISubresource:

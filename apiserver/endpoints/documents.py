@@ -12,11 +12,10 @@ from typing import Any
 
 import orjson
 
+from apiserver.codec.negotiate import JSON
 from apiserver.request import Request, Response
 
-__all__ = ["JSON", "Document", "wants_pretty"]
-
-JSON = "application/json"
+__all__ = ["Document", "wants_pretty"]
 
 # What people read answers with; kube-apiserver indents for them unasked.
 _HUMAN_AGENTS = ("curl", "Wget", "Mozilla/5.0")

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from apiserver.api.scheme import Resource, Scheme
-from apiserver.endpoints.documents import JSON, Document
-from apiserver.endpoints.media_ranges import parse_accept
+from apiserver.codec.negotiate import JSON, negotiate
+from apiserver.endpoints.documents import Document
 from apiserver.endpoints.openapi.names import document_name
 from apiserver.endpoints.openapi.schemas import Dialect, Schemas
 from apiserver.endpoints.openapi.v2 import swagger_document
@@ -152,8 +152,7 @@ def _url(name: str, document: Document) -> str:
 
 
 def _accepts_json(request: Request) -> bool:
-    accept = request.headers.get("accept", "")
-    return not accept or any(clause.matches(JSON) for clause in parse_accept(accept))
+    return negotiate(request.headers.get("accept", ""), served=(JSON,)) is not None
 
 
 def _tagged(request: Request, document: Document) -> Response:
