@@ -140,6 +140,7 @@ class WatchOptions:
             Most Recent"), "0" likewise at any revision, else events after that revision.
         send_initial_events: None when not given (KEP-3157).
         bookmarks: allowWatchBookmarks.
+        timeout_seconds: when the reader is going to stop the watch, if known; a bookmark is sent shortly before.
     """
 
     namespace: str = ""
@@ -149,6 +150,7 @@ class WatchOptions:
     fields: FieldSelector | None = None
     send_initial_events: bool | None = None
     bookmarks: bool = False
+    timeout_seconds: float | None = None
 
 
 class Watcher(Protocol):
@@ -175,8 +177,8 @@ class Preconditions:
 
 UpdateFunction = Callable[[dict[str, Any], int], dict[str, Any] | None]
 """From the current object (the function's own copy, in the served version, with resourceVersion) and its revision to
-the new one; None leaves it as it is. Called again with fresher state after a lost race; may raise `StatusError` to give up.
-When the object does not exist and `create` was allowed, it is called with an empty dict and revision 0."""
+the new one; None leaves it as it is. Called again with fresher state after a lost race; may raise `StatusError` to give
+up. When the object does not exist and `create` was allowed, it is called with an empty dict and revision 0."""
 
 
 class Storage(Protocol):

@@ -1,0 +1,198 @@
+"""The caches of all resources that were ever asked for, and how they are filled."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from apiserver.api.scheme import Resource
+from apiserver.storage import errors
+from apiserver.storage.entries import Entry
+from apiserver.storage.etcd3 import PAGE_OBJECTS_MAX, Etcd3Storage
+from apiserver.storage.feed import Feed
+from apiserver.storage.keys import REGISTRY_PREFIX, prefix_end
+from apiserver.storage.resource_cache import ResourceCache
+from kvstore.errors import EtcdError
+from kvstore.etcdpb import kv_pb2
+from kvstore.etcdpb import rpc_pb2 as pb
+
+__all__ = ["CacheSet"]
+
+
+class CacheSet:
+    """One `ResourceCache` for each storage prefix, loaded by one read when first used and then fed.
+
+    Attributes:
+        feed: where events come from, and how far they are.
+    """
+
+    def __init__(self, storage: Etcd3Storage) -> None:
+        self._storage = storage
+        self._clock = storage.environment.clock
+        self.feed = Feed(storage.client, storage.environment, self)
+        self._caches: dict[bytes, ResourceCache] = {}
+        # Events that arrive while a resource is being loaded, and those who wait for it.
+        self._arriving: dict[bytes, list[kv_pb2.Event]] = {}
+        self._loading: dict[bytes, asyncio.Task[ResourceCache]] = {}
+        self._receiving = False
+        storage.own_writes.listener = self._own_write
+
+    async def close(self) -> None:
+        """End the feed and every watch."""
+        for task in list(self._loading.values()):
+            task.cancel()
+        await self.feed.close()
+        self._storage.own_writes.watch(False)
+        for cache in self._caches.values():
+            cache.end_watchers()
+        self._caches.clear()
+
+    def loaded(self, resource: Resource) -> ResourceCache | None:
+        """The resource's cache, if there is one."""
+        return self._caches.get(resource.storage_prefix.encode())
+
+    def revision_of(self, cache: ResourceCache) -> int:
+        """Every event of the resource up to this revision is in the cache."""
+        revision = self.feed.revision
+        return revision if revision > cache.revision else cache.revision
+
+    def latest(self, cache: ResourceCache, key: str) -> Entry | None:
+        """The newest state known here, which may be one of our own that the feed has not brought back yet."""
+        entry = cache.get(key)
+        own = self._storage.own_writes.latest(key.encode())
+        if own is not None and (entry is None or own.revision > entry.revision):
+            return own
+        return entry
+
+    async def fresh(self, resource: Resource, minimum: int) -> ResourceCache:
+        """The resource's cache, at least at a revision.
+
+        Raises `StatusError` 504 when the cache does not get there in time.
+        """
+        while True:
+            cache = await self.cache(resource)
+            if self.revision_of(cache) >= minimum:
+                return cache
+            await self.feed.waiters.wait(minimum, partial(self.revision_of, cache))
+
+    async def cache(self, resource: Resource) -> ResourceCache:
+        """The resource's cache, loaded if it was not; everybody who asks meanwhile waits for the one load."""
+        prefix = resource.storage_prefix.encode()
+        cache = self._caches.get(prefix)
+        if cache is not None:
+            return cache
+        task = self._loading.get(prefix)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._load(resource, prefix))
+            self._loading[prefix] = task
+        return await asyncio.shield(task)
+
+    async def _load(self, resource: Resource, prefix: bytes) -> ResourceCache:
+        """Read everything at one revision, then catch up with the events that came meanwhile.
+
+        No event is lost between: those up to the feed's revision were committed before the read, so it has them.
+        """
+        try:
+            await self.feed.start()
+            self._storage.own_writes.watch(True)
+            arriving = self._arriving[prefix] = []
+            entries, revision = await self._read_all(resource, prefix)
+            cache = ResourceCache(resource, entries, revision)
+            if self._arriving.get(prefix) is not arriving:  # the feed has started over, so there may be a gap
+                del self._loading[prefix]
+                return await self.cache(resource)
+            late = [event for event in arriving if event.kv.mod_revision > revision]
+            await self._apply(cache, late)
+            self._caches[prefix] = cache
+            return cache
+        finally:
+            self._arriving.pop(prefix, None)
+            self._loading.pop(prefix, None)
+
+    async def _read_all(self, resource: Resource, prefix: bytes) -> tuple[list[Entry], int]:
+        request = pb.RangeRequest(key=prefix, range_end=prefix_end(prefix), limit=PAGE_OBJECTS_MAX)
+        entries: list[Entry] = []
+        try:
+            while True:
+                response = await self._storage.client.range(request)
+                request.revision = request.revision or response.header.revision
+                entries += await self._storage.open_all(resource, response.kvs)
+                if not response.more:
+                    return entries, request.revision
+                request.key = response.kvs[-1].key + b"\0"
+        except EtcdError as error:
+            raise errors.from_etcd(error) from error
+
+    # The feed's sink.
+
+    async def receive(self, events: list[kv_pb2.Event]) -> None:
+        """See `FeedSink`."""
+        self._receiving = True
+        try:
+            by_cache: dict[bytes, list[kv_pb2.Event]] = {}
+            for event in events:
+                if event.kv.mod_revision <= self.feed.revision:
+                    continue  # it was our own, and went straight in
+                prefix = self._prefix_of(event.kv.key)
+                if prefix in self._caches:
+                    by_cache.setdefault(prefix, []).append(event)
+                elif prefix in self._arriving:
+                    self._arriving[prefix].append(event)
+                elif event.type == kv_pb2.Event.PUT:
+                    self._storage.own_writes.claim(event.kv.key, event.kv.value, event.kv.mod_revision)
+            for prefix, mine in by_cache.items():
+                await self._apply(self._caches[prefix], mine)
+        finally:
+            self._receiving = False
+
+    def _own_write(self, key: bytes, entry: Entry | None, revision: int) -> bool:
+        """A write of ours that is the next thing to happen need not wait for its event."""
+        if revision != self.feed.revision + 1 or self._receiving:
+            return False
+        prefix = self._prefix_of(key)
+        cache = self._caches.get(prefix)
+        if cache is None:
+            return False
+        cache.apply(key.decode(), entry, revision, self._clock.monotonic())
+        self.feed.advance(revision)
+        return True
+
+    def start_over(self) -> None:
+        """See `FeedSink`."""
+        caches, self._caches = self._caches, {}
+        self._arriving.clear()
+        self._storage.own_writes.clear()
+        for cache in caches.values():
+            cache.end_watchers()
+
+    def _prefix_of(self, key: bytes) -> bytes:
+        """The storage prefix of a key that some cache, loaded or loading, is about."""
+        end = key.find(b"/", len(REGISTRY_PREFIX)) + 1
+        prefix = key[:end]
+        if prefix in self._caches or prefix in self._arriving:
+            return prefix
+        # services/specs, services/endpoints, and groups in front of resources
+        return key[: key.find(b"/", end) + 1]
+
+    async def _apply(self, cache: ResourceCache, events: list[kv_pb2.Event]) -> None:
+        """Bring a cache and its watchers up to date."""
+        seconds = self._clock.monotonic()
+        storage = self._storage
+        claimed = [
+            storage.own_writes.claim(event.kv.key, event.kv.value, event.kv.mod_revision)
+            if event.type == kv_pb2.Event.PUT
+            else None
+            for event in events
+        ]
+        foreign = [
+            event.kv
+            for event, entry in zip(events, claimed, strict=True)
+            if entry is None and event.type == kv_pb2.Event.PUT
+        ]
+        opened = iter(await storage.open_all(cache.resource, foreign) if foreign else ())
+        for event, own in zip(events, claimed, strict=True):
+            kv = event.kv
+            entry = None
+            if event.type == kv_pb2.Event.PUT:
+                entry = own if own is not None else next(opened)
+            cache.apply(kv.key.decode(), entry, kv.mod_revision, seconds)
