@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from apiserver.codec import Codec
 from apiserver.storage.cacher import Cacher
 from apiserver.storage.etcd3 import Etcd3Storage
 from apiserver.storage.scheme_codec import SchemeCodec
+from kvstore.app import Options, start_member
 from kvstore.client import Client
 from kvstore.client.grpc import GrpcClient
 from kvstore.environment import Environment, RealFileSystem, SeededRandomness, real_environment
@@ -19,6 +21,7 @@ from kvstore.etcdpb import rpc_pb2 as pb
 from tests.conformance.storage.fake_clock import FakeClock
 from tests.conformance.storage.fake_etcd import FakeClient, FakeEtcd
 from tests.integration.etcd_process import EtcdProcess, binary
+from tests.unit.kvstore.server.conftest import start_fake
 
 STORES = ["fake", "embedded", "etcd"]
 
@@ -47,15 +50,15 @@ def etcd_endpoint(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-async def client(request: pytest.FixtureRequest, store: str, tmp_path) -> AsyncIterator[Client]:
+async def client(request: pytest.FixtureRequest, store: str, tmp_path: Path) -> AsyncIterator[Client]:
     """A client of an empty store of the kind `store` says."""
     if store == "fake":
         yield FakeClient(FakeEtcd(FakeClock()))
     elif store == "embedded":
-        app = pytest.importorskip("kvstore.app")
-        member = await app.start_member(str(tmp_path))
-        yield member.client
-        await member.close()
+        # Without Raft: what is proposed commits in the next turn of the loop.
+        member = await start_member(Options(data_dir=str(tmp_path)), real_environment(), start_consensus=start_fake)
+        yield member.client()
+        await member.stop()
     else:
         grpc_client = GrpcClient([request.getfixturevalue("etcd_endpoint")])
         await grpc_client.delete_range(pb.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
