@@ -1,0 +1,166 @@
+"""All that can be done with one resource: which handler serves which verb of which subresource."""
+
+from __future__ import annotations
+
+from apiserver.api.scheme import Resource
+from apiserver.api.status import bad_request, service_unavailable
+from apiserver.endpoints.component_statuses import component_status_handlers
+from apiserver.endpoints.creating import create_handler
+from apiserver.endpoints.deleting import delete_collection_handler, delete_handler
+from apiserver.endpoints.eviction import eviction_handler
+from apiserver.endpoints.patching import patch_handler
+from apiserver.endpoints.pods import binding_handler, connect_handler, log_handler
+from apiserver.endpoints.reading import get_handler, list_handler
+from apiserver.endpoints.reviews import review_handler
+from apiserver.endpoints.router import method_not_allowed, no_such_resource
+from apiserver.endpoints.scale import scale_handlers
+from apiserver.endpoints.scope import Scope, Server
+from apiserver.endpoints.updating import update_handler
+from apiserver.endpoints.watching import watch_handler
+from apiserver.request import Handler, Request, Response
+
+__all__ = ["resource_handler"]
+
+_Handlers = dict[tuple[str, str], Handler]
+
+_REPLACEMENTS = {("", "v1", "Endpoints"): "discovery.k8s.io/v1 EndpointSlice"}
+"""What to use instead of a deprecated kind, where there is something."""
+
+
+def resource_handler(server: Server, resource: Resource) -> Handler:
+    """The handler of every request for a resource in one version."""
+    handlers = _virtual_handlers(server, resource) if resource.is_virtual else _stored_handlers(server, resource)
+    return _dispatcher(server, resource, handlers)
+
+
+def _dispatcher(server: Server, resource: Resource, handlers: _Handlers) -> Handler:
+    subresources = {subresource for subresource, _ in handlers}
+    warning = _deprecation(resource)
+    namespaced = resource.namespaced
+    is_namespaces = resource.plural == "namespaces" and not resource.group
+    metrics, clock = server.metrics, server.environment.clock
+
+    async def handle(request: Request) -> Response:
+        info = request.info
+        handler = handlers.get((info.subresource, info.verb))
+        if handler is None:
+            if info.subresource in subresources:
+                raise method_not_allowed()
+            raise no_such_resource()
+        if namespaced:
+            if not info.namespace:
+                _check_across_namespaces(info.verb, info.parts)
+        elif info.namespace and not is_namespaces:
+            raise no_such_resource()
+        if request.method == "HEAD" or (info.verb == "watch" and request.method != "GET"):
+            raise method_not_allowed()
+        if warning:
+            request.warnings.append(warning)
+        started = clock.monotonic()
+        code, size = 500, None
+        try:
+            response = await handler(request)
+            code = response.status
+            if isinstance(response.body, bytes):
+                size = len(response.body)
+            return response
+        except BaseException as error:
+            code = getattr(error, "code", 500)
+            raise
+        finally:
+            series = metrics.request_series(info, "dryRun" in request.query)
+            series.observe(code, clock.monotonic() - started, size)
+
+    return handle
+
+
+def _check_across_namespaces(verb: str, parts: tuple[str, ...]) -> None:
+    """Without a namespace there are only lists and watches."""
+    if len(parts) > 1:
+        raise no_such_resource()
+    if verb not in ("list", "watch"):
+        raise method_not_allowed()
+
+
+def _stored_handlers(server: Server, resource: Resource) -> _Handlers:
+    scope = Scope(server, resource, server.stores.of(resource))
+    strategy = scope.store.strategy
+    made: dict[str, Handler] = {
+        "get": get_handler(scope),
+        "list": list_handler(scope),
+        "watch": watch_handler(scope),
+        "create": create_handler(scope),
+        "update": update_handler(scope, strategy),
+        "patch": patch_handler(scope, strategy),
+        "delete": delete_handler(scope),
+        "deletecollection": delete_collection_handler(scope),
+    }
+    handlers: _Handlers = {("", verb): handler for verb, handler in made.items() if verb in resource.verbs}
+    for subresource in resource.subresources:
+        own = Scope(server, resource, scope.store, subresource.name)
+        for verb, handler in _subresource_handlers(own).items():
+            if verb in subresource.verbs:
+                handlers[subresource.name, verb] = handler
+    return handlers
+
+
+def _subresource_handlers(scope: Scope) -> dict[str, Handler]:
+    """The handlers of one subresource by verb."""
+    server, name = scope.server, scope.subresource
+    if name == "scale":
+        return scale_handlers(scope)
+    if name == "binding":
+        return {"create": binding_handler(scope, scope.resource)}
+    if name == "eviction":
+        return {"create": eviction_handler(scope, server.stores.find("policy", "v1", "poddisruptionbudgets"))}
+    if name == "log":
+        return {"get": log_handler(scope)}
+    if name in ("attach", "exec", "portforward"):
+        connect = connect_handler(scope)
+        return {"get": connect, "create": connect}
+    if name == "proxy":
+        return dict.fromkeys(("get", "create", "update", "patch", "delete"), _proxy_handler(scope))
+    strategy = scope.store.strategy.subresource(name)
+    if strategy is None:
+        return {}
+    return {
+        "get": get_handler(scope),
+        "update": update_handler(scope, strategy),
+        "patch": patch_handler(scope, strategy),
+    }
+
+
+def _proxy_handler(scope: Scope) -> Handler:
+    """Nothing runs behind pods, services and nodes here, so there is nobody to pass a request on to."""
+
+    async def proxy(request: Request) -> Response:
+        name = request.info.name.removeprefix("https:").removeprefix("http:").partition(":")[0]
+        await scope.store.get(request.info.namespace if scope.resource.namespaced else "", name)
+        if scope.resource.plural == "services":
+            raise service_unavailable(f'no endpoints available for service "{name}"', 0)
+        raise bad_request("address not allowed")
+
+    return proxy
+
+
+def _virtual_handlers(server: Server, resource: Resource) -> _Handlers:
+    if resource.plural == "bindings":
+        pods = server.stores.resource("", "v1", "pods")
+        assert pods is not None, "pods are always served"
+        return {("", "create"): binding_handler(Scope(server, pods, server.stores.of(pods)), resource)}
+    if resource.plural == "componentstatuses":
+        made = component_status_handlers(server, resource, server.component_checks)
+        return {("", verb): handler for verb, handler in made.items()}
+    review = review_handler(server, resource, server.rules)
+    return {("", "create"): review} if review is not None else {}
+
+
+def _deprecation(resource: Resource) -> str:
+    """The warning of a deprecated kind; empty for all others."""
+    if not resource.deprecated:
+        return ""
+    text = f"{resource.api_version} {resource.kind} is deprecated in v{resource.deprecated}+"
+    if resource.removed:
+        text += f", unavailable in v{resource.removed}+"
+    replacement = _REPLACEMENTS.get((resource.group, resource.version, resource.kind))
+    return f"{text}; use {replacement}" if replacement else text
