@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apiserver.api.scheme import Column
 from apiserver.endpoints.tables.cells import (
     NONE,
     UNSET,
@@ -97,7 +98,15 @@ def _scale(obj: Object, now: Now) -> list[Any]:
     return [obj["metadata"].get("name", ""), desired, (obj.get("status") or {}).get("replicas", 0), age(obj, now)]
 
 
+# Scales are no resource of their own, so the schema tables have no columns for them.
+_SCALE_COLUMNS = (
+    Column("Name", "string", how="metadata.name"),
+    Column("Desired", "integer", how="spec.replicas"),
+    Column("Available", "integer", how="status.replicas"),
+    Column("Age", "string", how="metadata.creationTimestamp"),
+)
+
 PRINTERS: PrinterTable = {
     ("autoscaling", "HorizontalPodAutoscaler"): Printer(_horizontal_pod_autoscaler),
-    ("autoscaling", "Scale"): Printer(_scale),
+    ("autoscaling", "Scale"): Printer(_scale, columns=_SCALE_COLUMNS),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from apiserver.api.scheme import Column
 from apiserver.endpoints.tables import (
     admission,
     apps,
@@ -56,7 +57,13 @@ def _name_and_creation_time(obj: Object, now: Now) -> list[Any]:
     return [metadata.get("name", ""), metadata.get("creationTimestamp") or "0001-01-01T00:00:00Z"]
 
 
-DEFAULT_PRINTER = Printer(_name_and_creation_time)
+DEFAULT_PRINTER = Printer(
+    _name_and_creation_time,
+    columns=(
+        Column("Name", "string", "name", how="metadata.name"),
+        Column("Created At", "date", how="metadata.creationTimestamp"),
+    ),
+)
 
 
 def printer_for(group: str, kind: str) -> Printer:

@@ -101,11 +101,21 @@ def list_table(
 
 
 def object_table(resource: Resource, row: Row, options: TableOptions, *, now_seconds: float) -> bytes:
-    """One object as a table of one row: the answer to get, create and the like, and the object of a watch event."""
-    printer = options.printer or printer_for(resource.group, resource.kind)
+    """One object as a table of one row: the answer to get, create and the like, and the object of a watch event.
+
+    An object of another kind than the resource's, as subresources have, is shown as its own kind is.
+    """
+    printer = options.printer or _printer_of(resource, row.view)
     version = row.view["metadata"].get("resourceVersion", "")
     metadata = {"resourceVersion": version} if version else {}
     return _table(resource, printer, [row], options, Now(now_seconds), metadata)
+
+
+def _printer_of(resource: Resource, view: Object) -> Printer:
+    kind = view.get("kind", resource.kind)
+    if kind == resource.kind:
+        return printer_for(resource.group, kind)
+    return printer_for(view.get("apiVersion", "").rpartition("/")[0], kind)
 
 
 def _table(

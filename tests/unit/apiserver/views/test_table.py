@@ -165,3 +165,16 @@ def test_partial_object_metadata() -> None:
         "metadata": {"resourceVersion": "9"},
         "items": [partial],
     }
+
+
+def test_a_subresource_is_shown_as_its_own_kind(scheme: Scheme) -> None:
+    deployments = find(scheme, "apps", "v1", "deployments")
+
+    def shown(obj: dict[str, Any]) -> tuple[list[str], list[Any]]:
+        table = orjson.loads(object_table(deployments, Row(obj), TableOptions(), now_seconds=NOW))
+        return [column["name"] for column in table["columnDefinitions"]], table["rows"][0]["cells"]
+
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "x"}, "spec": {"replicas": 3}}
+    assert shown(scale) == (["Name", "Desired", "Available", "Age"], ["x", 3, 0, "<unknown>"])
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {"name": "x"}}
+    assert shown(request) == (["Name", "Created At"], ["x", "0001-01-01T00:00:00Z"])
