@@ -124,7 +124,7 @@ class Connection:
         self._draining = False
         self._outgoing = Outgoing()
         self._initial_send_window = WINDOW_BYTES_DEFAULT
-        self._receive_window = limits.connection_window_bytes
+        self._uncredited_bytes = 0
         self._partial_block: _PartialBlock | None = None
         self._useless = Allowance(limits.useless_frames_burst, limits.useless_frames_per_second)
         self._now = 0.0
@@ -230,13 +230,11 @@ class Connection:
 
     def _on_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         length = len(payload)
-        self._receive_window -= length
-        if self._receive_window < 0:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection window allows")
-        if self._receive_window <= self.limits.connection_window_bytes // 2:
-            # What waits in memory is bounded stream by stream; the connection's window only has to keep moving.
-            self._outgoing.control(window_update_frame(0, self.limits.connection_window_bytes - self._receive_window))
-            self._receive_window = self.limits.connection_window_bytes
+        # What waits in memory is bounded stream by stream; the connection's window only has to keep moving.
+        self._uncredited_bytes += length
+        if self._uncredited_bytes >= self.limits.connection_window_bytes // 2:
+            self._outgoing.control(window_update_frame(0, self._uncredited_bytes))
+            self._uncredited_bytes = 0
         stream = self._streams.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
