@@ -36,6 +36,7 @@ from kvstore.server.snapshotter import DEFAULT_CATCH_UP_ENTRIES, DEFAULT_SNAPSHO
 from kvstore.server.validation import DEFAULT_TXN_OPERATIONS_MAX
 from kvstore.server.version import CLUSTER_VERSION
 from kvstore.server.watch import WatchService
+from raft.errors import RaftError
 
 __all__ = ["Member", "Options", "Services", "StartError", "start_member"]
 
@@ -267,6 +268,9 @@ async def _start(
     except ValueError as error:
         await backend.close()
         raise StartError(str(error)) from error
+    except (RaftError, OSError) as error:
+        await backend.close()
+        raise StartError(f"cannot use the log: {error}") from error
     except BaseException:
         await backend.close()
         raise
@@ -328,6 +332,7 @@ async def _assemble(
         election_timeout_ms=options.election_timeout_ms,
         catch_up_entries=options.snapshot_catchup_entries,
         pre_vote=options.pre_vote,
+        request_timeout_seconds=options.request_timeout_seconds,
         sync=options.sync,
         on_fatal=lambda error: None if failed.done() else failed.set_exception(error),
     )
@@ -367,7 +372,6 @@ async def _assemble(
     member.start()
     if len(membership.members()) == 1:
         try:
-            await machine.leads.wait()
             await member.ready()
         except EtcdError as error:
             await member.stop()

@@ -8,14 +8,20 @@ from kvstore.apply.applier import Applier, StartCompaction
 from kvstore.apply.errors import CorruptError, NoSpaceError, UnknownRequestError
 from kvstore.apply.header import HeaderSource
 from kvstore.apply.membership import Member, Membership
-from kvstore.apply.operations import range_response
-from kvstore.apply.quota import DEFAULT_QUOTA_BYTES, LEASE_COST_BYTES, Quota, put_cost_bytes, txn_cost_bytes
+from kvstore.apply.operations import range_keys_into
+from kvstore.apply.quota import DEFAULT_QUOTA_BYTES, LEASE_COST_BYTES, Quota, put_cost_bytes
 from kvstore.apply.state_machine import CommittedEntry, Proposal, StateMachine
-from kvstore.apply.txn import apply_txn, is_read_only
+from kvstore.apply.txn import apply_txn
+from kvstore.apply.txn_plan import DELETE, EMPTY, NESTED, PUT, RANGE, Operation, TxnPlan, plan_txn
 
 __all__ = [
     "DEFAULT_QUOTA_BYTES",
+    "DELETE",
+    "EMPTY",
     "LEASE_COST_BYTES",
+    "NESTED",
+    "PUT",
+    "RANGE",
     "Alarms",
     "Applier",
     "CommittedEntry",
@@ -24,14 +30,15 @@ __all__ = [
     "Member",
     "Membership",
     "NoSpaceError",
+    "Operation",
     "Proposal",
     "Quota",
     "StartCompaction",
     "StateMachine",
+    "TxnPlan",
     "UnknownRequestError",
     "apply_txn",
-    "is_read_only",
+    "plan_txn",
     "put_cost_bytes",
-    "range_response",
-    "txn_cost_bytes",
+    "range_keys_into",
 ]

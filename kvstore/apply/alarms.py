@@ -47,14 +47,19 @@ class Alarms:
         return [_member(*raised) for raised in sorted(self._raised) if alarm in (pb.NONE, raised[0])]
 
     @property
+    def any(self) -> bool:
+        """Whether any alarm is raised."""
+        return bool(self._raised)
+
+    @property
     def no_space(self) -> bool:
         """Whether any member ran out of space."""
-        return bool(self._raised) and any(alarm == pb.NOSPACE for alarm, _ in self._raised)
+        return any(alarm == pb.NOSPACE for alarm, _ in self._raised)
 
     @property
     def corrupt(self) -> bool:
         """Whether any member disagrees with the others about the data."""
-        return bool(self._raised) and any(alarm == pb.CORRUPT for alarm, _ in self._raised)
+        return any(alarm == pb.CORRUPT for alarm, _ in self._raised)
 
 
 def _member(alarm: int, member_id: int) -> pb.AlarmMember:

@@ -13,9 +13,10 @@ from kvstore.apply.alarms import Alarms
 from kvstore.apply.errors import CorruptError, NoSpaceError, UnknownRequestError
 from kvstore.apply.header import HeaderSource
 from kvstore.apply.membership import Membership
-from kvstore.apply.operations import check_put, delete_range, put
-from kvstore.apply.quota import LEASE_COST_BYTES, Quota, txn_cost_bytes
+from kvstore.apply.operations import check_put, delete_range_into, put_into
+from kvstore.apply.quota import LEASE_COST_BYTES, Quota, put_cost_bytes
 from kvstore.apply.txn import apply_txn
+from kvstore.apply.txn_plan import TxnPlan, plan_txn
 from kvstore.etcdpb import membership_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import Store
@@ -77,12 +78,15 @@ class Applier:
             raise CorruptError
 
     def _put(self, request: pb.PutRequest) -> pb.PutResponse:
-        self._refuse_if_corrupt()
-        if self.alarms.no_space:
-            raise NoSpaceError
-        room = self.quota.has_room_for_put(request)
+        alarms = self.alarms
+        if alarms.any:
+            self._refuse_if_corrupt()
+            if alarms.no_space:
+                raise NoSpaceError
+        room = self.quota.has_room(put_cost_bytes(request))
         check_put(self.store, request)
-        response = put(self.store, request)
+        response = pb.PutResponse()
+        put_into(response, self.store, request)
         self.headers.fill(response.header, self.store.commit())
         if not room:
             raise NoSpaceError
@@ -90,17 +94,21 @@ class Applier:
 
     def _delete_range(self, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
         self._refuse_if_corrupt()
-        response = delete_range(self.store, request)
+        response = pb.DeleteRangeResponse()
+        delete_range_into(response, self.store, request)
         self.headers.fill(response.header, self.store.commit())
         return response
 
-    def _txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
-        self._refuse_if_corrupt()
-        cost_bytes = txn_cost_bytes(request)
-        if cost_bytes and self.alarms.no_space:
-            raise NoSpaceError
+    def _txn(self, request: pb.TxnRequest | TxnPlan) -> pb.TxnResponse:
+        plan = request if isinstance(request, TxnPlan) else plan_txn(request)
+        cost_bytes = plan.cost_bytes
+        alarms = self.alarms
+        if alarms.any:
+            self._refuse_if_corrupt()
+            if cost_bytes and alarms.no_space:
+                raise NoSpaceError
         room = not cost_bytes or self.quota.has_room(cost_bytes)
-        response = apply_txn(self.store, request)
+        response = apply_txn(self.store, plan)
         self.headers.fill(response.header, self.store.commit())
         if not room:
             raise NoSpaceError

@@ -1,6 +1,7 @@
 """Single operations on the store, and their responses: ranges, puts, deletions.
 
-Responses carry the revision in their header and nothing else; whoever answers a client completes it.
+Answers are written into a response that is there already, because that may be a part of a transaction's. Their headers
+carry the revision and nothing else; whoever answers a client completes them.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import KeyNotFoundError, LeaseNotFoundError, Store, encode_varint, range_keys
 
-__all__ = ["check_put", "delete_range", "put", "range_response"]
+__all__ = ["check_put", "delete_range_into", "put_into", "range_keys_into"]
 
 _KVS_TAG = b"\x12"
 _PREV_KVS_TAG = b"\x1a"
 
 
-def range_response(store: Store, request: pb.RangeRequest) -> pb.RangeResponse:
-    """Answer a range request.
+def range_keys_into(response: pb.RangeResponse, store: Store, request: pb.RangeRequest) -> None:
+    """Answer a range request in an empty response.
 
     The response is parsed from the stored bytes in one go, which is several times cheaper than building each
     `KeyValue`.
@@ -24,12 +25,12 @@ def range_response(store: Store, request: pb.RangeRequest) -> pb.RangeResponse:
         CompactedError, FutureRevisionError: the revision asked for cannot be read.
     """
     found = range_keys(store, request)
-    response = pb.RangeResponse.FromString(_repeated(_KVS_TAG, found.kvs)) if found.kvs else pb.RangeResponse()
+    if found.kvs:
+        response.MergeFromString(_repeated(_KVS_TAG, found.kvs))
     response.header.revision = store.reading_revision()
     response.count = found.total
     if found.more:
         response.more = True
-    return response
 
 
 def check_put(store: Store, request: pb.PutRequest) -> None:
@@ -45,9 +46,8 @@ def check_put(store: Store, request: pb.PutRequest) -> None:
         raise LeaseNotFoundError
 
 
-def put(store: Store, request: pb.PutRequest) -> pb.PutResponse:
-    """Carry out a put that was checked."""
-    response = pb.PutResponse()
+def put_into(response: pb.PutResponse, store: Store, request: pb.PutRequest) -> None:
+    """Carry out a put that was checked, and answer it in an empty response."""
     key, value, lease_id = request.key, request.value, request.lease
     if request.prev_kv or request.ignore_value or request.ignore_lease:
         previous = store.newest_kv(key)
@@ -59,20 +59,17 @@ def put(store: Store, request: pb.PutRequest) -> pb.PutResponse:
             if request.prev_kv:
                 response.prev_kv.CopyFrom(previous)
     store.put(key, value, lease_id)
-    response.header.revision = store.reading_revision()
-    return response
+    response.header.revision = store.revision + 1
 
 
-def delete_range(store: Store, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
-    """Carry out a deletion."""
-    response = pb.DeleteRangeResponse()
+def delete_range_into(response: pb.DeleteRangeResponse, store: Store, request: pb.DeleteRangeRequest) -> None:
+    """Carry out a deletion, and answer it in an empty response."""
     key, end = request.key, request.range_end
     if request.prev_kv:
         revisions = store.index.revisions(key, end, store.reading_revision())
         response.MergeFromString(_repeated(_PREV_KVS_TAG, store.backend.get_revisions(revisions)))
     response.deleted = store.delete_range(key, end)
     response.header.revision = store.reading_revision()
-    return response
 
 
 def _repeated(tag: bytes, messages: list[bytes]) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
 
 from kvstore.backend import Backend
 from kvstore.etcdpb import rpc_pb2 as pb
 
-__all__ = ["DEFAULT_QUOTA_BYTES", "Quota", "txn_cost_bytes"]
+__all__ = ["DEFAULT_QUOTA_BYTES", "LEASE_COST_BYTES", "Quota", "put_cost_bytes"]
 
 DEFAULT_QUOTA_BYTES = 2 << 30
 LEASE_COST_BYTES = 64
@@ -17,39 +17,34 @@ KEY_OVERHEAD_BYTES = 256
 class Quota:
     """The room a backend may take.
 
+    How much is left is worked out by `refresh`, once per batch of entries applied and not for every write, so the
+    backend may pass the limit by what one batch writes.
+
     Args:
         limit_bytes: 0 means the default of 2 GiB, a negative number no limit.
+
+    Attributes:
+        headroom_bytes: what costs less still fits.
     """
+
+    __slots__ = ("_backend", "headroom_bytes", "limit_bytes")
 
     def __init__(self, backend: Backend, limit_bytes: int = 0) -> None:
         self._backend = backend
         self.limit_bytes = limit_bytes or DEFAULT_QUOTA_BYTES
+        self.headroom_bytes = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Work out what is left."""
+        limit = self.limit_bytes if self.limit_bytes > 0 else sys.maxsize
+        self.headroom_bytes = limit - self._backend.size_bytes()
 
     def has_room(self, cost_bytes: int) -> bool:
         """Whether something that costs so much still fits."""
-        return self.limit_bytes < 0 or self._backend.size_bytes() + cost_bytes < self.limit_bytes
-
-    def has_room_for_put(self, request: pb.PutRequest) -> bool:
-        """Whether a put still fits."""
-        return self.has_room(put_cost_bytes(request))
+        return cost_bytes < self.headroom_bytes
 
 
 def put_cost_bytes(request: pb.PutRequest) -> int:
     """What a put is reckoned to take."""
     return KEY_OVERHEAD_BYTES + len(request.key) + len(request.value)
-
-
-def txn_cost_bytes(request: pb.TxnRequest) -> int:
-    """What the puts on the costlier branch of a transaction take; 0 when it has none."""
-    return max(_branch_cost_bytes(request.success), _branch_cost_bytes(request.failure))
-
-
-def _branch_cost_bytes(operations: Iterable[pb.RequestOp]) -> int:
-    cost = 0
-    for operation in operations:
-        kind = operation.WhichOneof("request")
-        if kind == "request_put":
-            cost += put_cost_bytes(operation.request_put)
-        elif kind == "request_txn":
-            cost += txn_cost_bytes(operation.request_txn)
-    return cost

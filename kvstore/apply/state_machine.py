@@ -47,7 +47,8 @@ class Proposal:
 
     Attributes:
         field: of `InternalRaftRequest`.
-        request: the message in that field. Once the waiter is done its owner may have changed it.
+        request: the message in that field; a transaction may come as its `TxnPlan`. Once the waiter is done its owner
+            may have changed it.
         waiter: who asked.
         deadline: on the proposer's clock.
     """
@@ -85,6 +86,7 @@ class StateMachine:
         Events go out and callers are answered once, after the whole batch.
         """
         settled: list[tuple[Waiter, Any]] = []
+        self._applier.quota.refresh()
         for entry in entries:
             if entry.index <= self.applied_index:
                 continue

@@ -8,15 +8,16 @@ and cannot fail.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kvstore.apply.operations import check_put, delete_range, put, range_response
+from kvstore.apply.operations import check_put, delete_range_into, put_into, range_keys_into
+from kvstore.apply.txn_plan import DELETE, NESTED, PUT, RANGE, TxnPlan
 from kvstore.etcdpb import kv_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import CompactedError, FutureRevisionError, Record, Store, encode_revision
 
-__all__ = ["apply_txn", "is_read_only"]
+__all__ = ["apply_txn"]
 
 _OPERATORS: dict[int, Callable[[Any, Any], bool]] = {
     pb.Compare.EQUAL: operator.eq,
@@ -26,52 +27,39 @@ _OPERATORS: dict[int, Callable[[Any, Any], bool]] = {
 }
 
 
-def is_read_only(request: pb.TxnRequest) -> bool:
-    """Whether no branch can write. A nested transaction counts as a write, whatever is in it."""
-    return not any(
-        operation.WhichOneof("request") != "request_range"
-        for branch in (request.success, request.failure)
-        for operation in branch
-    )
-
-
-def apply_txn(store: Store, request: pb.TxnRequest) -> pb.TxnResponse:
+def apply_txn(store: Store, plan: TxnPlan) -> pb.TxnResponse:
     """Carry out a transaction. The caller publishes the revision.
 
     Raises:
         CompactedError, FutureRevisionError, KeyNotFoundError, LeaseNotFoundError: an operation on the path taken would
             fail; nothing was written.
     """
-    path = list(_path(store, request))
-    _check(store, request, iter(path))
+    path = _path(store, plan)
+    _check(store, plan, iter(path))
     response = pb.TxnResponse()
-    _execute(store, request, iter(path), response)
+    _execute(store, plan, iter(path), response)
     response.header.revision = store.reading_revision()
     return response
 
 
-def _branch(request: pb.TxnRequest, taken: bool) -> Sequence[pb.RequestOp]:
-    return request.success if taken else request.failure
-
-
-def _path(store: Store, request: pb.TxnRequest) -> Iterator[bool]:
+def _path(store: Store, plan: TxnPlan) -> list[bool]:
     """Which branch is taken, here and then in every nested transaction on it, in order."""
-    taken = _all_hold(store, request.compare)
-    yield taken
-    for operation in _branch(request, taken):
-        if operation.HasField("request_txn"):
-            yield from _path(store, operation.request_txn)
+    taken = _all_hold(store, plan.compares)
+    path = [taken]
+    for kind, nested in plan.success if taken else plan.failure:
+        if kind == NESTED:
+            path += _path(store, nested)
+    return path
 
 
-def _check(store: Store, request: pb.TxnRequest, path: Iterator[bool]) -> None:
-    for operation in _branch(request, next(path)):
-        kind = operation.WhichOneof("request")
-        if kind == "request_put":
-            check_put(store, operation.request_put)
-        elif kind == "request_range":
-            _check_revision(store, operation.request_range.revision)
-        elif kind == "request_txn":
-            _check(store, operation.request_txn, path)
+def _check(store: Store, plan: TxnPlan, path: Iterator[bool]) -> None:
+    for kind, request in plan.success if next(path) else plan.failure:
+        if kind == PUT:
+            check_put(store, request)
+        elif kind == RANGE:
+            _check_revision(store, request.revision)
+        elif kind == NESTED:
+            _check(store, request, path)
 
 
 def _check_revision(store: Store, revision: int) -> None:
@@ -82,23 +70,21 @@ def _check_revision(store: Store, revision: int) -> None:
         raise CompactedError(store.compact_revision)
 
 
-def _execute(store: Store, request: pb.TxnRequest, path: Iterator[bool], response: pb.TxnResponse) -> None:
+def _execute(store: Store, plan: TxnPlan, path: Iterator[bool], response: pb.TxnResponse) -> None:
     taken = next(path)
     if taken:
         response.succeeded = True
-    for operation in _branch(request, taken):
+    for kind, request in plan.success if taken else plan.failure:
         answer = response.responses.add()
-        kind = operation.WhichOneof("request")
-        if kind == "request_put":
-            answer.response_put.CopyFrom(put(store, operation.request_put))
-        elif kind == "request_range":
-            answer.response_range.CopyFrom(range_response(store, operation.request_range))
-        elif kind == "request_delete_range":
-            answer.response_delete_range.CopyFrom(delete_range(store, operation.request_delete_range))
-        elif kind == "request_txn":
-            nested = answer.response_txn
-            nested.header.SetInParent()
-            _execute(store, operation.request_txn, path, nested)
+        if kind == PUT:
+            put_into(answer.response_put, store, request)
+        elif kind == RANGE:
+            range_keys_into(answer.response_range, store, request)
+        elif kind == DELETE:
+            delete_range_into(answer.response_delete_range, store, request)
+        elif kind == NESTED:
+            answer.response_txn.header.SetInParent()
+            _execute(store, request, path, answer.response_txn)
 
 
 def _all_hold(store: Store, compares: Iterable[pb.Compare]) -> bool:
@@ -106,8 +92,12 @@ def _all_hold(store: Store, compares: Iterable[pb.Compare]) -> bool:
 
 
 def _holds(store: Store, compare: pb.Compare) -> bool:
-    records = store.index.records(compare.key, compare.range_end, store.revision)
-    target = compare.target
+    key, end, target = compare.key, compare.range_end, compare.target
+    if end:
+        records = store.index.records(key, end, store.revision)
+    else:
+        record = store.index.newest(key)
+        records = [] if record is None else [record]
     if not records:
         # There is no way to say «no value», so a comparison with it never holds.
         return target != pb.Compare.VALUE and _compare(compare, 0)

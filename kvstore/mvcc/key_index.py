@@ -40,7 +40,7 @@ from sortedcontainers import SortedDict, SortedSet
 
 from kvstore.mvcc.revision import TOMBSTONE_MARK, encode_revision
 
-__all__ = ["FROM_KEY", "Deletion", "History", "Put", "Record", "TreeIndex", "compact_history", "find_record"]
+__all__ = ["FROM_KEY", "History", "Record", "TreeIndex", "compact_history", "find_record"]
 
 FROM_KEY = b"\0"
 """As a range end: every key from the start on."""
@@ -58,22 +58,6 @@ class Record(NamedTuple):
     sub: int
     created: int
     version: int
-
-
-class Put(NamedTuple):
-    """What a put made of a key, and the revision it replaced (main 0 when the key is new)."""
-
-    created: int
-    version: int
-    previous_main: int
-    previous_sub: int
-
-
-class Deletion(NamedTuple):
-    """The revision a tombstone ended."""
-
-    previous_main: int
-    previous_sub: int
 
 
 def find_record(history: History, at: int) -> int:
@@ -140,32 +124,35 @@ class TreeIndex:
 
     # --- writing
 
-    def put(self, key: bytes, main: int, sub: int) -> Put:
-        """Record a put; (main, sub) must be newer than everything recorded."""
+    def put(self, key: bytes, main: int, sub: int) -> tuple[int, int, int, int]:
+        """Record a put; (main, sub) must be newer than everything recorded.
+
+        Returns what it made of the key, (created, version), and the revision it replaced, (main, sub) or (0, 0).
+        """
         self._latest = main
         history = self._tree.get(key)
         if history is None:
             self._tree[key] = array("q", (main, sub, main, 1))
-            return Put(main, 1, 0, 0)
-        previous_main, previous_sub, created, version = history[-RECORD_WIDTH:]
+            return main, 1, 0, 0
+        version = history[-1]
         if version == 0:
-            created = main
             self._dead.remove(key)
-        else:
+            history.extend((main, sub, main, 1))
+            return main, 1, 0, 0
+        previous_main, previous_sub, created = history[-4], history[-3], history[-2]
+        if len(history) == RECORD_WIDTH:
             self._compactable.add(key)
         history.extend((main, sub, created, version + 1))
-        return Put(created, version + 1, previous_main if version else 0, previous_sub)
+        return created, version + 1, previous_main, previous_sub
 
-    def tombstone(self, key: bytes, main: int, sub: int) -> Deletion:
+    def tombstone(self, key: bytes, main: int, sub: int) -> None:
         """Record the deletion of a key that lives; (main, sub) must be newer than everything recorded."""
         self._latest = main
         history = self._tree[key]
-        previous_main, previous_sub, _, version = history[-RECORD_WIDTH:]
-        assert version > 0, "only a living key can be deleted"
+        assert history[-1] > 0, "only a living key can be deleted"
         history.extend((main, sub, 0, 0))
         self._dead.add(key)
         self._compactable.add(key)
-        return Deletion(previous_main, previous_sub)
 
     # --- reading
 
@@ -177,14 +164,14 @@ class TreeIndex:
         offset = find_record(history, at)
         if offset < 0 or history[offset + 3] == 0:
             return None
-        return Record(key, *history[offset : offset + RECORD_WIDTH])
+        return Record(key, history[offset], history[offset + 1], history[offset + 2], history[offset + 3])
 
     def newest(self, key: bytes) -> Record | None:
         """The key as it is now, even if what made it so has not been published yet."""
         history = self._tree.get(key)
         if history is None or history[-1] == 0:
             return None
-        return Record(key, *history[-RECORD_WIDTH:])
+        return Record(key, history[-4], history[-3], history[-2], history[-1])
 
     def previous(self, key: bytes, main: int) -> bytes | None:
         """Stored revision of the key just before main revision `main`; None if it did not exist or is compacted."""

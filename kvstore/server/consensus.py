@@ -48,7 +48,7 @@ class Consensus(Protocol):
 class RunningConsensus(Consensus, Protocol):
     """The log, seen by whoever started it."""
 
-    def save_snapshot(self, index: int) -> None:
+    async def save_snapshot(self, index: int) -> None:
         """Everything up to `index` is safe elsewhere; the log may forget it, but for what others need to catch up."""
 
     async def stop(self) -> None:
@@ -60,6 +60,9 @@ class ReplicatedMachine(Protocol):
 
     def apply(self, entries: Sequence[CommittedEntry]) -> None:
         """Apply committed entries, in order."""
+
+    def conf_changed(self, index: int, term: int) -> None:
+        """The entry at `index` changed the membership."""
 
     def leadership_changed(self, is_leader: bool, term: int) -> None:
         """This member began or ceased to lead, or heard of a new term."""
@@ -84,6 +87,7 @@ class ConsensusSettings:
     election_timeout_ms: int
     catch_up_entries: int
     pre_vote: bool
+    request_timeout_seconds: float
     sync: bool
     on_fatal: Callable[[BaseException], None]
 

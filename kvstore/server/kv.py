@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.apply import apply_txn, is_read_only, range_response, txn_cost_bytes
+from kvstore.apply import TxnPlan, apply_txn, plan_txn, put_cost_bytes, range_keys_into
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import StoreError
 from kvstore.server import catalogue
@@ -29,8 +29,9 @@ class KVService:
             self._core.require_leader()
         if not request.serializable:
             await self._proposer.linearize()
+        response = pb.RangeResponse()
         try:
-            response = range_response(self._store, request)
+            range_keys_into(response, self._store, request)
         except StoreError as error:
             raise catalogue.to_etcd_error(error) from None
         self._headers.fill(response.header, self._store.revision)
@@ -46,7 +47,7 @@ class KVService:
         check_put(request)
         if context.metadata and wants_leader(context):
             self._core.require_leader()
-        if not self._core.quota.has_room_for_put(request):
+        if not self._core.quota.has_room(put_cost_bytes(request)):
             await self._core.refuse_for_space()
         response: pb.PutResponse = await self._proposer.propose("put", request)
         return response
@@ -61,23 +62,22 @@ class KVService:
 
     async def txn(self, request: pb.TxnRequest, context: CallContext) -> pb.TxnResponse:
         """KV.Txn."""
-        check_txn(request, self._core.txn_operations_max)
+        plan = plan_txn(request)
+        check_txn(plan, self._core.txn_operations_max)
         if context.metadata and wants_leader(context):
             self._core.require_leader()
-        if is_read_only(request):
-            return await self._read_only_txn(request)
-        cost_bytes = txn_cost_bytes(request)
-        if cost_bytes and not self._core.quota.has_room(cost_bytes):
+        if plan.read_only:
+            return await self._read_only_txn(plan)
+        if plan.cost_bytes and not self._core.quota.has_room(plan.cost_bytes):
             await self._core.refuse_for_space()
-        response: pb.TxnResponse = await self._proposer.propose("txn", request)
+        response: pb.TxnResponse = await self._proposer.propose("txn", request, plan)
         return response
 
-    async def _read_only_txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
-        ranges = [operation.request_range for branch in (request.success, request.failure) for operation in branch]
-        if not all(each.serializable for each in ranges):
+    async def _read_only_txn(self, plan: TxnPlan) -> pb.TxnResponse:
+        if not all(request.serializable for _, request in (*plan.success, *plan.failure)):
             await self._proposer.linearize()
         try:
-            response = apply_txn(self._store, request)
+            response = apply_txn(self._store, plan)
         except StoreError as error:
             raise catalogue.to_etcd_error(error) from None
         self._headers.fill(response.header, self._store.revision)

@@ -35,6 +35,10 @@ class LoggedMachine:
         if self.snapshotter is not None:
             self.snapshotter.applied()
 
+    def conf_changed(self, index: int, term: int) -> None:
+        """See `ReplicatedMachine.conf_changed`."""
+        self._state_machine.note_applied(index, term)
+
     def leadership_changed(self, is_leader: bool, term: int) -> None:
         """See `ReplicatedMachine.leadership_changed`."""
         self._headers.raft_term = max(self._headers.raft_term, term)

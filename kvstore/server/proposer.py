@@ -81,10 +81,13 @@ class Proposer:
         """An id no request in the cluster has."""
         return self._ids.next()
 
-    async def propose(self, field: str, request: Message) -> Any:
+    async def propose(self, field: str, request: Message, prepared: Any = None) -> Any:
         """Send a request through the log; returns the response.
 
         The request must not be changed until this returns.
+
+        Args:
+            prepared: what to hand the applier here in place of the request, if something was made of it already.
 
         Raises:
             EtcdError: it was refused, it is too large, or nothing was heard of it in time.
@@ -106,11 +109,13 @@ class Proposer:
         if len(data) > self._request_bytes_max:
             raise catalogue.REQUEST_TOO_LARGE.error()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending[data] = Proposal(field, request, future, self._clock.monotonic() + self._timeout_seconds)
+        self._pending[data] = Proposal(
+            field, prepared or request, future, self._clock.monotonic() + self._timeout_seconds
+        )
         if self._timer is None:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
-        self._consensus.propose(data)
         try:
+            self._consensus.propose(data)
             result = await future
         except BaseException:  # the entry may still come, but nobody waits for it
             self._pending.pop(data, None)

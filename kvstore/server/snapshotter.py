@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from kvstore.apply import StateMachine
 from kvstore.backend import LMDBBackend
@@ -24,7 +24,7 @@ class Snapshotter:
     """Flushes the database and then tells the log that it may forget.
 
     Args:
-        save: called on the loop with an index that is safe in the database; records the snapshot in the log.
+        save: called with an index that is safe in the database; records the snapshot in the log.
         last_index: where the newest snapshot was taken.
     """
 
@@ -32,7 +32,7 @@ class Snapshotter:
         self,
         state_machine: StateMachine,
         backend: LMDBBackend,
-        save: Callable[[int], None],
+        save: Callable[[int], Awaitable[None]],
         *,
         snapshot_count: int,
         last_index: int,
@@ -53,7 +53,7 @@ class Snapshotter:
     async def _take(self) -> None:
         index = self._state_machine.applied_index
         await self._backend.flush()
-        self._save(index)
+        await self._save(index)
         self._last_index = index
         logger.info("saved snapshot", extra={"fields": {"snapshot-index": index}})
 

@@ -5,8 +5,7 @@ Functions return nothing and raise `EtcdError`; they change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from kvstore.apply import DELETE, NESTED, PUT, RANGE, Operation, TxnPlan
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import in_range
 from kvstore.server import catalogue
@@ -44,39 +43,38 @@ def check_delete_range(request: pb.DeleteRangeRequest) -> None:
         raise catalogue.EMPTY_KEY.error()
 
 
-def check_txn(request: pb.TxnRequest, operations_max: int = DEFAULT_TXN_OPERATIONS_MAX) -> None:
+def check_txn(plan: TxnPlan, operations_max: int = DEFAULT_TXN_OPERATIONS_MAX) -> None:
     """A transaction is small enough, sound in its parts, and writes no key twice."""
-    _check_parts(request, operations_max)
-    for branch in (request.success, request.failure):
+    _check_parts(plan, operations_max)
+    for branch in (plan.success, plan.failure):
         # One put alone overlaps nothing; and that is what nearly every transaction has.
-        if len(branch) > 1 or (len(branch) == 1 and branch[0].HasField("request_txn")):
+        if len(branch) > 1 or (branch and branch[0][0] == NESTED):
             _check_overlaps(branch)
 
 
-def _check_parts(request: pb.TxnRequest, operations_max: int) -> None:
-    success, failure, compares = request.success, request.failure, request.compare
-    largest = max(len(compares), len(success), len(failure))
+def _check_parts(plan: TxnPlan, operations_max: int) -> None:
+    largest = max(len(plan.compares), len(plan.success), len(plan.failure))
     if largest > operations_max:
         raise catalogue.TOO_MANY_OPERATIONS.error()
-    for compare in compares:
+    for compare in plan.compares:
         if not compare.key:
             raise catalogue.EMPTY_KEY.error()
-    for operation in success:
+    for operation in plan.success:
         _check_operation(operation, operations_max - largest)
-    for operation in failure:
+    for operation in plan.failure:
         _check_operation(operation, operations_max - largest)
 
 
-def _check_operation(operation: pb.RequestOp, operations_max: int) -> None:
-    kind = operation.WhichOneof("request")
-    if kind == "request_put":
-        check_put(operation.request_put)
-    elif kind == "request_range":
-        check_range(operation.request_range)
-    elif kind == "request_delete_range":
-        check_delete_range(operation.request_delete_range)
-    elif kind == "request_txn":
-        _check_parts(operation.request_txn, operations_max)
+def _check_operation(operation: Operation, operations_max: int) -> None:
+    kind, request = operation
+    if kind == PUT:
+        check_put(request)
+    elif kind == RANGE:
+        check_range(request)
+    elif kind == DELETE:
+        check_delete_range(request)
+    elif kind == NESTED:
+        _check_parts(request, operations_max)
     else:
         raise catalogue.KEY_NOT_FOUND.error()
 
@@ -84,30 +82,25 @@ def _check_operation(operation: pb.RequestOp, operations_max: int) -> None:
 _Deletions = list[tuple[bytes, bytes]]
 
 
-def _check_overlaps(operations: Sequence[pb.RequestOp]) -> tuple[set[bytes], _Deletions]:
+def _check_overlaps(operations: list[Operation]) -> tuple[set[bytes], _Deletions]:
     """Refuse a key put twice, or put and deleted, on any path; returns the keys put and the ranges deleted.
 
     The two branches of a nested transaction may put the same key, since only one of them happens.
     """
-    deleted: _Deletions = [
-        (operation.request_delete_range.key, operation.request_delete_range.range_end)
-        for operation in operations
-        if operation.HasField("request_delete_range")
-    ]
+    deleted: _Deletions = [(request.key, request.range_end) for kind, request in operations if kind == DELETE]
     puts: set[bytes] = set()
-    for operation in operations:
-        if operation.HasField("request_txn"):
-            puts_then, deleted_then = _check_overlaps(operation.request_txn.success)
-            puts_else, deleted_else = _check_overlaps(operation.request_txn.failure)
+    for kind, nested in operations:
+        if kind == NESTED:
+            puts_then, deleted_then = _check_overlaps(nested.success)
+            puts_else, deleted_else = _check_overlaps(nested.failure)
             for key in sorted(puts_then | puts_else):
                 _refuse_duplicate(key, puts, deleted)
             puts |= puts_then | puts_else
-            deleted = [*deleted, *deleted_then, *deleted_else]
-    for operation in operations:
-        if operation.HasField("request_put"):
-            key = operation.request_put.key
-            _refuse_duplicate(key, puts, deleted)
-            puts.add(key)
+            deleted += deleted_then + deleted_else
+    for kind, request in operations:
+        if kind == PUT:
+            _refuse_duplicate(request.key, puts, deleted)
+            puts.add(request.key)
     return puts, deleted
 
 

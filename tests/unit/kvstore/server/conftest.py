@@ -61,7 +61,7 @@ class FakeConsensus:
     async def transfer_leadership(self, target_id: int) -> None:
         assert target_id == self.leader_id
 
-    def save_snapshot(self, index: int) -> None:
+    async def save_snapshot(self, index: int) -> None:
         self.snapshots.append(index)
 
     async def stop(self) -> None:
