@@ -7,6 +7,8 @@ of its API group. `printers.py` puts them into one table. Adding a kind means ad
 from __future__ import annotations
 
 from apiserver.endpoints.tables.cells import Printer
+from apiserver.endpoints.tables.custom import custom_printer
+from apiserver.endpoints.tables.jsonpath import JSONPath, JSONPathError
 from apiserver.endpoints.tables.partial import partial_object_metadata, partial_object_metadata_list
 from apiserver.endpoints.tables.table import (
     IncludeObject,
@@ -19,9 +21,12 @@ from apiserver.endpoints.tables.table import (
 
 __all__ = [
     "IncludeObject",
+    "JSONPath",
+    "JSONPathError",
     "Printer",
     "Row",
     "TableOptions",
+    "custom_printer",
     "list_table",
     "object_table",
     "parse_include_object",
