@@ -66,6 +66,8 @@ class Normalizers:
         try:
             if type(obj) is not dict:
                 raise UnexpectedError
+            if "kind" not in self._scheme.type(type_name).by_json_name:  # a few types, v1 List for one
+                obj = {key: value for key, value in obj.items() if key not in head}
             self.get(type_name)(obj)
         except (UnexpectedError, ValueError):
             obj, unknown = self._explainer.normalize(type_name, obj)
