@@ -10,9 +10,6 @@ from zlib import crc32
 from apiserver.api.scheme import Field, Scheme, Type
 from apiserver.codec import Codec, Kind
 
-# How often a type may contain itself.
-RECURSION_MAX = 1
-
 
 def api_version(kind: Kind) -> str:
     group, version, _ = kind
@@ -20,11 +17,15 @@ def api_version(kind: Kind) -> str:
 
 
 class Populator:
-    """Makes objects. Without `chance` every field is set, with it each only sometimes, now and then to its zero."""
+    """Makes objects. Without `chance` every field is set, with it each only sometimes, now and then to its zero.
 
-    def __init__(self, scheme: Scheme, chance: random.Random | None = None) -> None:
+    `recursion_max` is how often a type may contain itself.
+    """
+
+    def __init__(self, scheme: Scheme, chance: random.Random | None = None, recursion_max: int = 1) -> None:
         self._scheme = scheme
         self._chance = chance
+        self._recursion_max = recursion_max
 
     def object(self, kind: Kind) -> dict[str, Any]:
         type_ = self._scheme.type_of(*kind)
@@ -39,7 +40,7 @@ class Populator:
                 continue
             if self._chance is not None and self._chance.random() < 0.5:
                 continue
-            if field.is_message and inside.count(field.type_name) > RECURSION_MAX:
+            if field.is_message and inside.count(field.type_name) > self._recursion_max:
                 continue
             found[name] = self._value(field, name, (*inside, type_.name))
         return found
@@ -95,7 +96,7 @@ class Populator:
                 return bool(number % 2)
             case "schema-or-array":
                 schema = next(f for f in type_.fields if f.proto_name == "schema")
-                deep = inside.count(schema.type_name) > RECURSION_MAX
+                deep = inside.count(schema.type_name) > self._recursion_max
                 return [{} if deep else self._fields(self._scheme.type(schema.type_name), inside)]
             case "schema-or-strings":
                 return [f"{name}Välue"]
