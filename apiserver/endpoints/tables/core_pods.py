@@ -62,15 +62,16 @@ class _Summary:
         phase = status.get("phase", "")
         self.reason: str = status.get("reason") or phase
         self.ready = 0
-        self.restarts = _Restarts()
+        self.total = len(spec.get("containers") or ())
         conditions = status.get("conditions") or ()
         for condition in conditions:
-            if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
+            if condition.get("reason") == "SchedulingGated" and condition.get("type") == "PodScheduled":
                 self.reason = "SchedulingGated"
-        sidecars = self._add_init_containers(spec, status)
-        self.total = len(spec.get("containers") or ()) + self._count_sidecars(spec)
-        if sidecars is not None:
-            self.restarts = sidecars
+        self.restarts = _Restarts()
+        initialized = True
+        if "initContainers" in spec or "initContainerStatuses" in status:
+            initialized = self._add_init_containers(spec.get("initContainers") or [], status)
+        if initialized:
             self._add_containers(status, conditions)
         if obj["metadata"].get("deletionTimestamp"):
             if status.get("reason") == "NodeLost":
@@ -78,23 +79,16 @@ class _Summary:
             elif phase not in ("Succeeded", "Failed"):
                 self.reason = "Terminating"
 
-    @staticmethod
-    def _count_sidecars(spec: Mapping[str, Any]) -> int:
-        containers = spec.get("initContainers") or ()
-        return sum(container.get("restartPolicy") == "Always" for container in containers)
-
-    def _add_init_containers(self, spec: Mapping[str, Any], status: Mapping[str, Any]) -> _Restarts | None:
+    def _add_init_containers(self, containers: list[Any], status: Mapping[str, Any]) -> bool:
         """Look at the init containers up to the first that is not done.
 
-        Returns the restarts of the sidecars when initialization is over, else None.
+        Returns whether initialization is over; then only the restarts of sidecars are left.
         """
-        statuses = status.get("initContainerStatuses")
-        sidecar_restarts = _Restarts()
-        if not statuses:
-            return sidecar_restarts
-        containers = spec.get("initContainers") or ()
         sidecars = {item.get("name") for item in containers if item.get("restartPolicy") == "Always"}
-        for index, container in enumerate(statuses):
+        self.total += len(sidecars)
+        sidecar_restarts = _Restarts()
+        initialized = True
+        for index, container in enumerate(status.get("initContainerStatuses") or ()):
             self.restarts.add(container)
             is_sidecar = container.get("name") in sidecars
             if is_sidecar:
@@ -113,8 +107,11 @@ class _Summary:
                 self.reason = f"Init:{waiting_reason}"
             else:
                 self.reason = f"Init:{index}/{len(containers)}"
-            return sidecar_restarts if is_true(status.get("conditions"), "Initialized") else None
-        return sidecar_restarts
+            initialized = is_true(status.get("conditions"), "Initialized")
+            break
+        if initialized:
+            self.restarts = sidecar_restarts
+        return initialized
 
     def _add_containers(self, status: Mapping[str, Any], conditions: Any) -> None:
         running = False
