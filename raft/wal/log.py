@@ -21,7 +21,6 @@ from raft.wire import (
     conf_state_to_pb,
     decode_entry,
     decode_hard_state,
-    encode_entry,
     encode_hard_state,
 )
 from raft.wire import wal_pb2 as pb
@@ -206,10 +205,8 @@ class WAL:
 
     def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         """Encode into the next batch. Of several hard states only the newest is written."""
-        encode = self._encoder.encode
-        for entry in entries:
-            self._frames.append(encode(RecordType.ENTRY, encode_entry(entry)))
         if entries:
+            self._encoder.encode_entries(entries, self._frames)
             self._last_index = entries[-1].index
         if hard_state is not None:
             known = (self._unwritten_state or self._hard_state).commit

@@ -15,10 +15,13 @@ A record of type CRC restates it and has no data. A length of 0 is the end: segm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum, unique
 from typing import NamedTuple
 
 import google_crc32c
+
+from raft.core import Entry
 
 __all__ = [
     "FRAME_HEADER_BYTES",
@@ -102,6 +105,12 @@ def encode_varint(value: int) -> bytes:
         return bytes((value,))
     if value < 0x4000:
         return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 0x200000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
+    if 0x10000000 <= value <= 0xFFFFFFFF:  # most checksums
+        return bytes(
+            (value & 127 | 128, value >> 7 & 127 | 128, value >> 14 & 127 | 128, value >> 21 & 127 | 128, value >> 28)
+        )
     parts = bytearray()
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)
@@ -126,16 +135,44 @@ def decode_varint(data: bytes, offset: int) -> tuple[int, int]:
 class RecordEncoder:
     """Makes frames and keeps the running checksum."""
 
-    __slots__ = ("crc",)
+    __slots__ = ("_entry_starts", "crc")
 
     def __init__(self, crc: int = 0) -> None:
         self.crc = crc
+        self._entry_starts: dict[int, bytes] = {}
 
     def encode(self, kind: RecordType, data: bytes) -> bytes:
         """The frame for one record with data."""
         self.crc = crc = google_crc32c.extend(self.crc, data)
         record = b"".join((_RECORD_STARTS[kind], encode_varint(crc), b"\x1a", encode_varint(len(data)), data))
         return frame(record)
+
+    def encode_entries(self, entries: Sequence[Entry], frames: list[bytes]) -> None:
+        """Append the frames for log entries; the same bytes as `encode(ENTRY, encode_entry(entry))`, at half the cost.
+
+        This is the one place where every proposal is touched byte by byte, so it is written out flat.
+        """
+        crc = self.crc
+        extend = google_crc32c.extend
+        for entry in entries:
+            data = entry.data
+            key = entry.type << 64 | entry.term
+            start = self._entry_starts.get(key)
+            if start is None:
+                start = b"\x08" + bytes((entry.type,)) + b"\x10" + encode_varint(entry.term) + b"\x18"
+                self._entry_starts = {key: start}  # terms change seldom and never come back
+            payload = b'%b%b"%b%b' % (start, encode_varint(entry.index), encode_varint(len(data)), data)
+            crc = extend(crc, payload)
+            checksum = encode_varint(crc)
+            size = encode_varint(len(payload))
+            length = 4 + len(checksum) + len(size) + len(payload)
+            padding_bytes = -length % 8
+            field = length | (0x80 | padding_bytes) << 56 if padding_bytes else length
+            frames.append(
+                b"%b\x08\x02\x10%b\x1a%b%b%b"
+                % (field.to_bytes(FRAME_HEADER_BYTES, "little"), checksum, size, payload, _PADDING[padding_bytes])
+            )
+        self.crc = crc
 
     def encode_crc(self) -> bytes:
         """The frame that restates the running checksum, with which every segment begins."""
