@@ -6,16 +6,16 @@ Shared by discovery and OpenAPI, whose clients poll with `If-None-Match` (RFC 91
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from apiserver.codec.negotiate import JSON
-from apiserver.request import Request, Response
+from apiserver.request import Handler, Request, Response
 
-__all__ = ["Document", "wants_pretty"]
+__all__ = ["Document", "document_handler", "wants_pretty"]
 
 # What people read answers with; kube-apiserver indents for them unasked.
 _HUMAN_AGENTS = ("curl", "Wget", "Mozilla/5.0")
@@ -63,3 +63,18 @@ class Document:
 
 def _tags(header: str) -> Sequence[str]:
     return [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
+
+
+def document_handler(respond: Callable[[Request], Response | None]) -> Handler:
+    """A handler that serves what `respond` finds: 404 for None, 405 for anything but GET and HEAD."""
+
+    async def handler(request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return _plain(405, b"405: Method Not Allowed")
+        return respond(request) or _plain(404, b"404 page not found\n")
+
+    return handler
+
+
+def _plain(status: int, text: bytes) -> Response:
+    return Response(status, text, "text/plain; charset=utf-8", [("x-content-type-options", "nosniff")])
