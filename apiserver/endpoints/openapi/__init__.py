@@ -6,6 +6,8 @@ and `v2.py` write them down in one dialect each, and `service.py` serves the doc
 
 from __future__ import annotations
 
+from apiserver.endpoints.openapi.custom import custom_type_name, custom_version_document
+from apiserver.endpoints.openapi.schemas import Dialect, Schemas
 from apiserver.endpoints.openapi.service import OpenAPI, Provider
 
-__all__ = ["OpenAPI", "Provider"]
+__all__ = ["Dialect", "OpenAPI", "Provider", "Schemas", "custom_type_name", "custom_version_document"]

@@ -20,6 +20,9 @@ PATCH_TYPES = (
     "application/strategic-merge-patch+json",
 )
 
+# Without a schema compiled in there is no strategy to merge by.
+_PATCH_TYPES_OF_CUSTOM_RESOURCES = PATCH_TYPES[:3]
+
 _META = "k8s.io.apimachinery.pkg.apis.meta.v1."
 _STATUS = _META + "Status"
 _DELETE_OPTIONS = _META + "DeleteOptions"
@@ -200,6 +203,10 @@ def _on_collection(place: _Place) -> Iterator[Operation]:
         )
 
 
+def _is_built_in(resource: Resource) -> bool:
+    return resource.type_name.startswith("k8s.io.")
+
+
 def _create(place: _Place) -> Operation:
     statuses = (200, 201, 202)
     return place.operation("post", "post", "create", parameters=_WRITE, request=place.type_name, statuses=statuses)
@@ -218,7 +225,7 @@ def _on_item(place: _Place, verbs: tuple[str, ...]) -> Iterator[Operation]:
             parameters=_PATCH_PARAMETERS,
             request=_PATCH,
             statuses=(200, 201),
-            consumes=PATCH_TYPES,
+            consumes=PATCH_TYPES if _is_built_in(place.resource) else _PATCH_TYPES_OF_CUSTOM_RESOURCES,
         )
     if "delete" in verbs:
         yield place.operation(

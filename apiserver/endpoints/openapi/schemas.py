@@ -6,8 +6,9 @@ and maps merge. OpenAPI 2.0 (`/openapi/v2`) is the older form: no defaults, no `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -54,7 +55,8 @@ _FORMS_V2: dict[str, dict[str, Any]] = {
 }
 _ANY_JSON = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSON"
 _STRINGS = {"type": "array", "items": {"type": "string", "default": ""}}
-_PATCH = "k8s.io.apimachinery.pkg.apis.meta.v1.Patch"
+_META = "k8s.io.apimachinery.pkg.apis.meta.v1."
+_PATCH = _META + "Patch"
 
 
 class Schemas:
@@ -70,10 +72,17 @@ class Schemas:
         """A reference to a type's schema."""
         return {"$ref": self._dialect.value + schema_name(type_name)}
 
-    def closure(self, type_names: Iterable[str]) -> dict[str, Any]:
-        """Schema name -> schema of these types and of all they are made of, sorted; ready for `orjson`."""
-        pending = list(type_names)
-        found: dict[str, Any] = {}
+    def closure(
+        self, type_names: Iterable[str], definitions: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Schema name -> schema of these types and of all they are made of, sorted; ready for `orjson`.
+
+        `definitions` are schemas of types that are not built in, by type name; they refer to metadata only.
+        """
+        pending = [name for name in type_names if name not in definitions]
+        if definitions:
+            pending += [f"{_META}ObjectMeta", f"{_META}ListMeta"]
+        found: dict[str, Any] = {schema_name(name): value for name, value in definitions.items()}
         while pending:
             name = pending.pop()
             if schema_name(name) not in found:

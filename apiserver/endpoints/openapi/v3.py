@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from apiserver.api.scheme import Resource, Scheme
@@ -62,14 +63,14 @@ class _Draft:
         }
         path[operation.method] = form
 
-    def finish(self, version: str) -> dict[str, Any]:
-        """The document, ready for `orjson`."""
+    def finish(self, version: str, definitions: Mapping[str, dict[str, Any]] = MappingProxyType({})) -> dict[str, Any]:
+        """The document, ready for `orjson`; `definitions` as in `Schemas.closure`."""
         return {
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": version},
             "paths": dict(sorted(self._paths.items())),
             "components": {
-                "schemas": self._schemas.closure(self._types),
+                "schemas": self._schemas.closure(self._types, definitions),
                 "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
             },
         }
@@ -95,13 +96,20 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def version_document(
-    scheme: Scheme, schemas: Schemas, version: str, group: str, api_version: str, resources: Iterable[Resource]
+    scheme: Scheme,
+    schemas: Schemas,
+    version: str,
+    group: str,
+    api_version: str,
+    resources: Iterable[Resource],
+    definitions: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """One version of a group: all operations on its resources, and their types.
 
     Args:
         version: the server's, e.g. `v1.37.0`.
         api_version: the group's.
+        definitions: schemas of the types that are not built in, by type name.
     """
     draft = _Draft(schemas)
     name = tag(group, api_version)
@@ -110,7 +118,7 @@ def version_document(
     for resource in resources:
         for operation in operations_of(scheme, resource):
             draft.add(operation, name)
-    return draft.finish(version)
+    return draft.finish(version, definitions)
 
 
 def group_document(schemas: Schemas, version: str, group: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import orjson
 import pytest
 
 from apiserver.api.scheme import Scheme
-from apiserver.endpoints.openapi import OpenAPI
+from apiserver.endpoints.openapi import Dialect, OpenAPI, Schemas, custom_type_name, custom_version_document
 from apiserver.request import Request, Response
 
 Get = Callable[..., Request]
@@ -274,3 +275,31 @@ def test_custom_resources_come_and_go(scheme: Scheme, get: Get) -> None:
     openapi.invalidate()
     assert openapi.document("apis/example.com/v1") is None
     assert answer(openapi, get("/openapi/v3")).body == before
+
+
+def test_documents_of_custom_resources(scheme: Scheme) -> None:
+    deployments = scheme.resource("apps", "v1", "deployments")
+    assert deployments is not None
+    widgets = dataclasses.replace(
+        deployments,
+        group="example.com",
+        kind="Widget",
+        plural="widgets",
+        list_kind="WidgetList",
+        type_name=custom_type_name("example.com", "v1", "Widget"),
+    )
+    given = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}
+    schemas = Schemas(scheme, Dialect.V3)
+    value = custom_version_document(scheme, schemas, "v1.37.0", "example.com", "v1", [(widgets, given)])
+    document = orjson.loads(orjson.dumps(value))
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert not set(references(document)) - known
+    widget = document["components"]["schemas"]["com.example.v1.Widget"]
+    assert set(widget["properties"]) == {"apiVersion", "kind", "metadata", "spec"}
+    assert widget["x-kubernetes-group-version-kind"] == [{"group": "example.com", "kind": "Widget", "version": "v1"}]
+    patch = document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"]
+    assert "application/strategic-merge-patch+json" not in patch["requestBody"]["content"]
+    assert "/apis/example.com/v1/namespaces/{namespace}/widgets/{name}/scale" in document["paths"]
+    open_ended = custom_version_document(scheme, schemas, "v1.37.0", "example.com", "v1", [(widgets, None)])
+    schema = open_ended["components"]["schemas"]["com.example.v1.Widget"]
+    assert schema["x-kubernetes-preserve-unknown-fields"] is True
