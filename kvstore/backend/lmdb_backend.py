@@ -53,7 +53,7 @@ class LMDBBackend:
     Args:
         path: the file; `path + "-lock"` is LMDB's lock file.
         clock: tells when to flush.
-        on_flush: called on the loop after each flush that succeeded.
+        on_flush: called on the loop after each flush that succeeded, with the seconds it took.
         on_error: called on the loop with the reason each time a flush fails; it is tried again.
 
     Attributes:
@@ -68,7 +68,7 @@ class LMDBBackend:
         path: str,
         clock: Clock,
         *,
-        on_flush: Callable[[], None] | None = None,
+        on_flush: Callable[[float], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
         self.path = path
@@ -84,6 +84,7 @@ class LMDBBackend:
         # file that is about to be replaced.
         self._exclusive = asyncio.Lock()
         self._closed = False
+        self._flush_started = 0.0
         self._open()
 
     def _open(self) -> None:
@@ -236,6 +237,7 @@ class LMDBBackend:
             self._timer.cancel()
             self._timer = None
         if self._task is None:
+            self._flush_started = self._clock.monotonic()
             self._task = asyncio.get_running_loop().create_task(self._flush())
             self._task.add_done_callback(self._flushed)
         return self._task
@@ -270,7 +272,7 @@ class LMDBBackend:
             if self._buffer:
                 self._schedule()
             if self.on_flush is not None:
-                self.on_flush()
+                self.on_flush(self._clock.monotonic() - self._flush_started)
             return
         self._timer = self._clock.call_later(RETRY_SECONDS, self._start_flush)
         if self.on_error is not None and isinstance(error, Exception):

@@ -39,6 +39,7 @@ class Store:
         lessor: told about every key that gains or loses a lease.
         revision: newest published main revision; 1 when nothing was ever written.
         compact_revision: reads below it are refused; -1 before the first compaction.
+        put_count, delete_count: keys set and deleted since the start.
     """
 
     def __init__(self, backend: Backend, lessor: Lessor) -> None:
@@ -47,6 +48,8 @@ class Store:
         self.index = TreeIndex()
         self.revision = 1
         self.compact_revision = -1
+        self.put_count = 0
+        self.delete_count = 0
         self._sub = 0
         self._events: list[Event] = []
 
@@ -57,6 +60,7 @@ class Store:
         main = self.revision + 1
         sub = self._sub
         self._sub = sub + 1
+        self.put_count += 1
         created, version, previous_main, previous_sub = self.index.put(key, main, sub)
         message = kv_pb2.KeyValue()
         message.key = key
@@ -86,6 +90,7 @@ class Store:
         sub = self._sub
         self._sub = sub + 1
         key = record.key
+        self.delete_count += 1
         self.index.tombstone(key, main, sub)
         self.lessor.detach(key)
         self.backend.put_revision(

@@ -76,6 +76,8 @@ class ConsensusSettings:
         peer_urls: peer URLs of the initial members, by id.
         applied_index: the newest index the database holds; entries up to it are not applied again.
         sync: whether the log is synced to disk before a write is acknowledged.
+        on_fatal: called when the log can no longer be written.
+        on_sync: called with the seconds each write to the log took until it was durable.
     """
 
     identity: Identity
@@ -90,6 +92,7 @@ class ConsensusSettings:
     request_timeout_seconds: float
     sync: bool
     on_fatal: Callable[[BaseException], None]
+    on_sync: Callable[[float], None]
 
 
 StartConsensus = Callable[[ConsensusSettings, ReplicatedMachine, Environment], Awaitable[RunningConsensus]]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from kvstore.apply import CommittedEntry, HeaderSource, StateMachine
 from kvstore.mvcc import Lessor
+from kvstore.server.metrics import MemberMetrics
 from kvstore.server.snapshotter import Snapshotter
 
 __all__ = ["LoggedMachine"]
@@ -20,14 +20,19 @@ class LoggedMachine:
     """
 
     def __init__(
-        self, state_machine: StateMachine, lessor: Lessor, headers: HeaderSource, lease_grace_seconds: float
+        self,
+        state_machine: StateMachine,
+        lessor: Lessor,
+        headers: HeaderSource,
+        metrics: MemberMetrics,
+        lease_grace_seconds: float,
     ) -> None:
         self._state_machine = state_machine
         self._lessor = lessor
         self._headers = headers
         self._lease_grace_seconds = lease_grace_seconds
         self.snapshotter: Snapshotter | None = None
-        self.leads = asyncio.Event()
+        self._metrics = metrics
 
     def apply(self, entries: Sequence[CommittedEntry]) -> None:
         """See `ReplicatedMachine.apply`."""
@@ -42,11 +47,8 @@ class LoggedMachine:
     def leadership_changed(self, is_leader: bool, term: int) -> None:
         """See `ReplicatedMachine.leadership_changed`."""
         self._headers.raft_term = max(self._headers.raft_term, term)
-        if is_leader:
-            if not self._lessor.primary:
-                self._lessor.promote(self._lease_grace_seconds)
-            self.leads.set()
-        else:
-            if self._lessor.primary:
-                self._lessor.demote()
-            self.leads.clear()
+        self._metrics.leader_changes += 1
+        if is_leader and not self._lessor.primary:
+            self._lessor.promote(self._lease_grace_seconds)
+        elif not is_leader and self._lessor.primary:
+            self._lessor.demote()

@@ -45,6 +45,9 @@ class Proposer:
     Args:
         timeout_seconds: how long a request may take; etcd allows 5 s and two election timeouts.
         request_bytes_max: entries above this are refused.
+
+    Attributes:
+        failed_count: requests whose outcome nobody heard of.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Proposer:
         self._request_bytes_max = request_bytes_max
         self._pending = state_machine.proposals
         self._timer: TimerHandle | None = None
+        self.failed_count = 0
         self._refuse_all: Refusal | None = None
 
     @property
@@ -119,6 +123,7 @@ class Proposer:
             result = await future
         except BaseException:  # the entry may still come, but nobody waits for it
             self._pending.pop(data, None)
+            self.failed_count += 1
             raise
         if isinstance(result, Exception):
             raise to_client_error(result)

@@ -133,6 +133,7 @@ async def start_raft(
         metadata=metadata,
         applied_index=settings.applied_index,
         on_fatal=settings.on_fatal,
+        on_sync=settings.on_sync,
     )
     driver.on_leader_change = lambda _: machine.leadership_changed(driver.is_leader, driver.term)
     await driver.start()

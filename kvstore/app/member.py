@@ -29,6 +29,7 @@ from kvstore.server.lease import LeaseService
 from kvstore.server.lease_keeper import LeaseKeeper
 from kvstore.server.machine import LoggedMachine
 from kvstore.server.maintenance import MaintenanceService
+from kvstore.server.metrics import MemberMetrics
 from kvstore.server.progress import DEFAULT_PROGRESS_INTERVAL_SECONDS, ProgressReporter
 from kvstore.server.proposer import DEFAULT_REQUEST_BYTES_MAX, Proposer
 from kvstore.server.request_ids import RequestIds
@@ -127,6 +128,7 @@ class Member:
     """A member that runs, until `stop`.
 
     Attributes:
+        metrics: what is measured where it happens.
         failed: done, with the reason, when the log could not be written and the member is of no more use.
     """
 
@@ -138,8 +140,10 @@ class Member:
         data_dir: DataDir,
         machine: LoggedMachine,
         failed: asyncio.Future[None],
+        metrics: MemberMetrics,
     ) -> None:
         self.core = core
+        self.metrics = metrics
         self.failed = failed
         self._options = options
         self._consensus = consensus
@@ -320,7 +324,9 @@ async def _assemble(
     compactor = Compactor(clock, options.compaction_sleep_interval_seconds)
     applier = Applier(store, alarms, membership, quota, headers, compactor.start)
     state_machine = StateMachine(applier, backend, hub)
-    machine = LoggedMachine(state_machine, lessor, headers, options.election_timeout_ms / 1000)
+    metrics = MemberMetrics()
+    backend.on_flush = metrics.backend_commit_seconds.observe
+    machine = LoggedMachine(state_machine, lessor, headers, metrics, options.election_timeout_ms / 1000)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     settings = ConsensusSettings(
         identity=identity,
@@ -334,6 +340,7 @@ async def _assemble(
         pre_vote=options.pre_vote,
         request_timeout_seconds=options.request_timeout_seconds,
         sync=options.sync,
+        on_sync=metrics.wal_fsync_seconds.observe,
         on_fatal=lambda error: None if failed.done() else failed.set_exception(error),
     )
     consensus = await start_consensus(settings, machine, environment)
@@ -368,7 +375,7 @@ async def _assemble(
         options.max_txn_ops,
         options.max_request_bytes,
     )
-    member = Member(options, core, consensus, data_dir, machine, failed)
+    member = Member(options, core, consensus, data_dir, machine, failed, metrics)
     member.start()
     if len(membership.members()) == 1:
         try:
