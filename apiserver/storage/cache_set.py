@@ -30,10 +30,10 @@ class CacheSet:
         self._storage = storage
         self._clock = storage.environment.clock
         self.feed = Feed(storage.client, storage.environment, self)
-        self._caches: dict[bytes, ResourceCache] = {}
+        self._caches: dict[str, ResourceCache] = {}
         # Events that arrive while a resource is being loaded, and those who wait for it.
-        self._arriving: dict[bytes, list[kv_pb2.Event]] = {}
-        self._loading: dict[bytes, asyncio.Task[ResourceCache]] = {}
+        self._arriving: dict[str, list[kv_pb2.Event]] = {}
+        self._loading: dict[str, asyncio.Task[ResourceCache]] = {}
         self._receiving = False
         storage.own_writes.listener = self._own_write
 
@@ -49,7 +49,7 @@ class CacheSet:
 
     def loaded(self, resource: Resource) -> ResourceCache | None:
         """The resource's cache, if there is one."""
-        return self._caches.get(resource.storage_prefix.encode())
+        return self._caches.get(resource.storage_prefix)
 
     def revision_of(self, cache: ResourceCache) -> int:
         """Every event of the resource up to this revision is in the cache."""
@@ -77,17 +77,18 @@ class CacheSet:
 
     async def cache(self, resource: Resource) -> ResourceCache:
         """The resource's cache, loaded if it was not; everybody who asks meanwhile waits for the one load."""
-        prefix = resource.storage_prefix.encode()
+        prefix = resource.storage_prefix
         cache = self._caches.get(prefix)
         if cache is not None:
             return cache
         task = self._loading.get(prefix)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._load(resource, prefix))
+            task.add_done_callback(_retrieve)
             self._loading[prefix] = task
         return await asyncio.shield(task)
 
-    async def _load(self, resource: Resource, prefix: bytes) -> ResourceCache:
+    async def _load(self, resource: Resource, prefix: str) -> ResourceCache:
         """Read everything at one revision, then catch up with the events that came meanwhile.
 
         No event is lost between: those up to the feed's revision were committed before the read, so it has them.
@@ -101,16 +102,18 @@ class CacheSet:
             if self._arriving.get(prefix) is not arriving:  # the feed has started over, so there may be a gap
                 del self._loading[prefix]
                 return await self.cache(resource)
-            late = [event for event in arriving if event.kv.mod_revision > revision]
-            await self._apply(cache, late)
+            applied = 0
+            while applied < len(arriving):  # more may arrive while values are opened
+                late, applied = arriving[applied:], len(arriving)
+                await self._apply(cache, [event for event in late if event.kv.mod_revision > revision])
             self._caches[prefix] = cache
             return cache
         finally:
             self._arriving.pop(prefix, None)
             self._loading.pop(prefix, None)
 
-    async def _read_all(self, resource: Resource, prefix: bytes) -> tuple[list[Entry], int]:
-        request = pb.RangeRequest(key=prefix, range_end=prefix_end(prefix), limit=PAGE_OBJECTS_MAX)
+    async def _read_all(self, resource: Resource, prefix: str) -> tuple[list[Entry], int]:
+        request = pb.RangeRequest(key=prefix.encode(), range_end=prefix_end(prefix.encode()), limit=PAGE_OBJECTS_MAX)
         entries: list[Entry] = []
         try:
             while True:
@@ -129,11 +132,11 @@ class CacheSet:
         """See `FeedSink`."""
         self._receiving = True
         try:
-            by_cache: dict[bytes, list[kv_pb2.Event]] = {}
+            by_cache: dict[str, list[kv_pb2.Event]] = {}
             for event in events:
                 if event.kv.mod_revision <= self.feed.revision:
                     continue  # it was our own, and went straight in
-                prefix = self._prefix_of(event.kv.key)
+                prefix = self._prefix_of(event.kv.key.decode())
                 if prefix in self._caches:
                     by_cache.setdefault(prefix, []).append(event)
                 elif prefix in self._arriving:
@@ -149,11 +152,11 @@ class CacheSet:
         """A write of ours that is the next thing to happen need not wait for its event."""
         if revision != self.feed.revision + 1 or self._receiving:
             return False
-        prefix = self._prefix_of(key)
-        cache = self._caches.get(prefix)
+        text = key.decode()
+        cache = self._caches.get(self._prefix_of(text))
         if cache is None:
             return False
-        cache.apply(key.decode(), entry, revision, self._clock.monotonic())
+        cache.apply(text, entry, revision, self._clock.monotonic())
         self.feed.advance(revision)
         return True
 
@@ -165,34 +168,37 @@ class CacheSet:
         for cache in caches.values():
             cache.end_watchers()
 
-    def _prefix_of(self, key: bytes) -> bytes:
+    def _prefix_of(self, key: str) -> str:
         """The storage prefix of a key that some cache, loaded or loading, is about."""
-        end = key.find(b"/", len(REGISTRY_PREFIX)) + 1
+        end = key.find("/", len(REGISTRY_PREFIX)) + 1
         prefix = key[:end]
         if prefix in self._caches or prefix in self._arriving:
             return prefix
         # services/specs, services/endpoints, and groups in front of resources
-        return key[: key.find(b"/", end) + 1]
+        return key[: key.find("/", end) + 1]
 
     async def _apply(self, cache: ResourceCache, events: list[kv_pb2.Event]) -> None:
         """Bring a cache and its watchers up to date."""
-        seconds = self._clock.monotonic()
-        storage = self._storage
-        claimed = [
-            storage.own_writes.claim(event.kv.key, event.kv.value, event.kv.mod_revision)
-            if event.type == kv_pb2.Event.PUT
-            else None
-            for event in events
-        ]
-        foreign = [
-            event.kv
-            for event, entry in zip(events, claimed, strict=True)
-            if entry is None and event.type == kv_pb2.Event.PUT
-        ]
-        opened = iter(await storage.open_all(cache.resource, foreign) if foreign else ())
-        for event, own in zip(events, claimed, strict=True):
-            kv = event.kv
-            entry = None
+        claim = self._storage.own_writes.claim
+        entries: list[Entry | None] = []
+        foreign: list[int] = []
+        for position, event in enumerate(events):
+            kv, entry = event.kv, None
             if event.type == kv_pb2.Event.PUT:
-                entry = own if own is not None else next(opened)
-            cache.apply(kv.key.decode(), entry, kv.mod_revision, seconds)
+                entry = claim(kv.key, kv.value, kv.mod_revision)
+                if entry is None:
+                    foreign.append(position)
+            entries.append(entry)
+        if foreign:
+            opened = await self._storage.open_all(cache.resource, [events[position].kv for position in foreign])
+            for position, entry in zip(foreign, opened, strict=True):
+                entries[position] = entry
+        seconds = self._clock.monotonic()
+        for event, entry in zip(events, entries, strict=True):
+            cache.apply(event.kv.key.decode(), entry, event.kv.mod_revision, seconds)
+
+
+def _retrieve(task: asyncio.Task[ResourceCache]) -> None:
+    """Those who waited for a load that failed may have gone away."""
+    if not task.cancelled():
+        task.exception()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from apiserver.api.scheme import GroupVersion, Resource, parse_api_version
+from apiserver.api.scheme import GroupVersion, Resource
 from apiserver.codec import Codec
 
 __all__ = ["Convert", "SchemeCodec"]
@@ -25,16 +25,19 @@ class SchemeCodec:
     def __init__(self, codec: Codec, convert: Convert) -> None:
         self._codec = codec
         self._convert = convert
+        # Resource -> whether its objects are stored in another version, and whether the scheme knows its kind.
+        self._plans: dict[Resource, tuple[bool, bool]] = {}
 
     def encode(self, resource: Resource, obj: dict[str, Any]) -> bytes:
         """See `ObjectCodec.encode`."""
-        stored_in = resource.storage_group_version
-        if stored_in is not None and stored_in != resource.group_version:
-            obj = self._convert(obj, stored_in)
-        version = parse_api_version(obj["apiVersion"])
-        if self._codec.scheme.has_kind(version.group, version.version, obj["kind"]):
-            return self._codec.to_storage(obj)
-        return self._codec.custom_to_storage(obj)
+        plan = self._plans.get(resource)
+        if plan is None:
+            plan = self._plans[resource] = self._plan(resource)
+        converted, built_in = plan
+        if converted:
+            assert resource.storage_group_version is not None
+            obj = self._convert(obj, resource.storage_group_version)
+        return self._codec.to_storage(obj) if built_in else self._codec.custom_to_storage(obj)
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """See `ObjectCodec.decode`."""
@@ -47,3 +50,8 @@ class SchemeCodec:
     def message(self, resource: Resource, obj: dict[str, Any]) -> bytes:
         """See `ObjectCodec.message`."""
         return self._codec.encode_body((resource.group, resource.version, resource.kind), obj)
+
+    def _plan(self, resource: Resource) -> tuple[bool, bool]:
+        stored_in = resource.storage_group_version or resource.group_version
+        built_in = self._codec.scheme.has_kind(stored_in.group, stored_in.version, resource.kind)
+        return stored_in != resource.group_version, built_in
