@@ -1,0 +1,66 @@
+"""A network that loses, duplicates, delays and cuts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft.core import Message, MessageType
+from raft.wire import decode_message, encode_message
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+
+class Network:
+    """Messages travel as bytes. Links are directed; a cut one loses everything.
+
+    Attributes:
+        loss, duplication: probabilities.
+        delay_max: the longest way, in milliseconds; messages overtake each other.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.cut: set[tuple[int, int]] = set()
+        self.loss = 0.0
+        self.duplication = 0.0
+        self.delay_max = 5
+
+    def send(self, message: Message) -> None:
+        world, chance = self._world, self._world.chance
+        lost = (message.sender, message.to) in self.cut or chance.random() < self.loss
+        if message.type is MessageType.SNAP:
+            # The transport knows at some point whether a snapshot got through; sometimes it is wrong about failure.
+            ok = not lost and chance.random() < 0.9
+            world.at(chance.randrange(5, 60), self._report_snapshot, message.sender, message.to, ok)
+        elif lost and chance.random() < 0.1:
+            world.at(chance.randrange(5), self._report_unreachable, message.sender, message.to)
+        if lost:
+            return
+        data = encode_message(message)
+        copies = 2 if chance.random() < self.duplication else 1
+        for _ in range(copies):
+            world.at(1 + chance.randrange(self.delay_max), self._deliver, message.to, data)
+
+    def _deliver(self, to: int, data: bytes) -> None:
+        member = self._world.members.get(to)
+        if member is not None and member.alive:
+            member.receive(decode_message(data))
+
+    def _report_snapshot(self, sender: int, to: int, ok: bool) -> None:
+        member = self._world.members.get(sender)
+        if member is not None and member.alive:
+            member.node.report_snapshot(to, ok=ok)
+            member.process()
+
+    def _report_unreachable(self, sender: int, to: int) -> None:
+        member = self._world.members.get(sender)
+        if member is not None and member.alive:
+            member.node.report_unreachable(to)
+            member.process()
+
+    def heal(self) -> None:
+        """Be a good network from now on."""
+        self.cut.clear()
+        self.loss = self.duplication = 0.0
+        self.delay_max = 5
