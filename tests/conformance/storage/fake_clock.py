@@ -46,6 +46,7 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, timer by timer, and the loop run after each."""
+        await settle()
         end_seconds = self.seconds + seconds
         while self._timers and self._timers[0].due_seconds <= end_seconds:
             timer = heapq.heappop(self._timers)
