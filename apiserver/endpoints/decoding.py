@@ -49,7 +49,7 @@ def decode_object(request: Request, body: bytes, codec: Codec, kind: Kind, optio
         normalized = codec.normalize(document, kind, strict=options.strict)
     except DecodeError as error:
         raise _unhandled(kind, kind, str(error)) from None
-    problems = duplicates + [f'unknown field "{path}"' for path in normalized.unknown]
+    problems = duplicates + normalized.unknown
     check_strict(request, options, problems, lambda text: _unhandled(kind, kind, text))
     return normalized.obj
 

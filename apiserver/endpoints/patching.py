@@ -119,7 +119,7 @@ def patched(request: Request, codec: Codec, kind: Kind, options: WriteOptions, p
         normalized = codec.normalize(document, kind, strict=options.strict)
     except DecodeError as error:
         raise _invalid_patch(shown, str(error)) from None
-    problems = patch.problems + [f'unknown field "{path}"' for path in normalized.unknown]
+    problems = patch.problems + normalized.unknown
     check_strict(request, options, problems, lambda text: _invalid_patch(shown, text))
     obj = normalized.obj
     if obj.get("metadata") is None:

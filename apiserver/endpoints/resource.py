@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from apiserver.api.scheme import Resource
 from apiserver.api.status import bad_request, service_unavailable
 from apiserver.endpoints.component_statuses import component_status_handlers
@@ -16,6 +18,7 @@ from apiserver.endpoints.router import method_not_allowed, no_such_resource
 from apiserver.endpoints.scale import scale_handlers
 from apiserver.endpoints.scope import Scope, Server
 from apiserver.endpoints.updating import update_handler
+from apiserver.endpoints.version import KUBERNETES_MINOR
 from apiserver.endpoints.watching import watch_handler
 from apiserver.request import Handler, Request, Response
 
@@ -23,8 +26,14 @@ __all__ = ["resource_handler"]
 
 _Handlers = dict[tuple[str, str], Handler]
 
-_REPLACEMENTS = {("", "v1", "Endpoints"): "discovery.k8s.io/v1 EndpointSlice"}
-"""What to use instead of a deprecated kind, where there is something."""
+_BY_NAME = frozenset({"create", "update", "patch"})
+"""Verbs that go with a name or, for a create, with none."""
+
+_DEPRECATED_MINOR: Final = {("", "ComponentStatus"): 19, ("", "Endpoints"): 33}
+"""Kinds deprecated as a whole, in 1.x."""
+
+_SUCCESSORS: Final = {("", "Endpoints"): "discovery.k8s.io/v1 EndpointSlice"}
+"""What to use instead of them, where there is something."""
 
 
 def resource_handler(server: Server, resource: Resource) -> Handler:
@@ -35,7 +44,7 @@ def resource_handler(server: Server, resource: Resource) -> Handler:
 
 def _dispatcher(server: Server, resource: Resource, handlers: _Handlers) -> Handler:
     subresources = {subresource for subresource, _ in handlers}
-    warning = _deprecation(resource)
+    warning = _deprecation(server, resource)
     namespaced = resource.namespaced
     is_namespaces = resource.plural == "namespaces" and not resource.group
     metrics, clock = server.metrics, server.environment.clock
@@ -47,6 +56,8 @@ def _dispatcher(server: Server, resource: Resource, handlers: _Handlers) -> Hand
             if info.subresource in subresources:
                 raise method_not_allowed()
             raise no_such_resource()
+        if not info.subresource and bool(info.name) is (info.verb == "create") and info.verb in _BY_NAME:
+            raise method_not_allowed()
         if namespaced:
             if not info.namespace:
                 _check_across_namespaces(info.verb, info.parts)
@@ -155,12 +166,30 @@ def _virtual_handlers(server: Server, resource: Resource) -> _Handlers:
     return {("", "create"): review} if review is not None else {}
 
 
-def _deprecation(resource: Resource) -> str:
-    """The warning of a deprecated kind; empty for all others."""
-    if not resource.deprecated:
+def _deprecation(server: Server, resource: Resource) -> str:
+    """The warning of a deprecated kind; empty for all others (k8s.io/apiserver `endpoints/deprecation`)."""
+    of_kind = _DEPRECATED_MINOR.get((resource.group, resource.kind))
+    since = of_kind or _minor(resource.deprecated)
+    if not since or since > KUBERNETES_MINOR:
         return ""
-    text = f"{resource.api_version} {resource.kind} is deprecated in v{resource.deprecated}+"
+    text = f"{resource.api_version} {resource.kind} is deprecated in v1.{since}+"
     if resource.removed:
         text += f", unavailable in v{resource.removed}+"
-    replacement = _REPLACEMENTS.get((resource.group, resource.version, resource.kind))
-    return f"{text}; use {replacement}" if replacement else text
+    successor = _SUCCESSORS.get((resource.group, resource.kind), "") if of_kind else _successor(server, resource)
+    return f"{text}; use {successor}" if successor else text
+
+
+def _successor(server: Server, resource: Resource) -> str:
+    """The first version of the kind that is not deprecated."""
+    scheme = server.codec.scheme
+    group = scheme.group(resource.group)
+    for info in group.versions if group is not None else ():
+        other = scheme.resource_for_kind(resource.group, info.version, resource.kind)
+        if other is not None and not 0 < _minor(other.deprecated) <= KUBERNETES_MINOR:
+            return f"{other.api_version} {other.kind}"
+    return ""
+
+
+def _minor(version: str) -> int:
+    """The minor of `1.37`; 0 when there is none."""
+    return int(version.partition(".")[2] or 0)

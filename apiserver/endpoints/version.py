@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import orjson
 
 from apiserver.request import Handler, Request, Response
 
-__all__ = ["version_handler"]
+__all__ = ["KUBERNETES_MINOR", "version_handler"]
+
+KUBERNETES_MINOR: Final = 37
+"""The API that is served is that of Kubernetes 1.37."""
 
 
 def version_handler(info: Mapping[str, str]) -> Handler:
