@@ -1,7 +1,7 @@
 """From protobuf messages to canonical objects.
 
-As in `apiserver.codec.encoder`, every type gets a generated function, compiled when a message of the type is first met.
-It relies on the order in which Kubernetes writes fields (ascending numbers) and so asks for each field once, in turn:
+As in `apiserver.codec.encoder`, every type gets a generated function, compiled when some messages of the type have been
+met. It relies on the order in which Kubernetes writes fields (ascending numbers) and so asks for each field once:
 
     def decode(b, p, end, o):                      # fills and returns o from b[p:end]
         t = b[p] if p < end else 0                 # the next tag; 0 at the end
@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from apiserver.api.scheme import Field, Scheme, Type
 from apiserver.codec import values
-from apiserver.codec.encoder import is_union
+from apiserver.codec.encoder import COMPILED_AFTER, is_union
 from apiserver.codec.errors import DecodeError
 from apiserver.codec.reference import ReferenceDecoder
 from apiserver.codec.wire import BYTES, FIXED64, VARINT, read_signed, read_varint
@@ -41,6 +41,19 @@ __all__ = ["Decoders"]
 Decode = Callable[[bytes, int, int, Any], Any]
 
 _SECOND_TAG_BYTE: Final = "if t > 127: t = t & 127 | b[p+1] << 7; p += 1"
+# A length of more than one byte; two bytes are by far the most frequent.
+_LONG: Final = "if n > 127: n, p = (n + (b[p] << 7) - 128, p + 1) if b[p] < 128 else V(b, p - 1)"
+# One entry of a map of short strings; `strings_map` takes the others.
+_STRINGS_ENTRY: Final = [
+    "n = b[p+1]; k = p + 4; q = k + b[p+3]; e = p + 2 + n",
+    "if n < 128 and b[p+2] == 10 and b[q] == 18 and q + 2 + b[q+1] == e:",
+    "    m[b[k:q].decode()] = b[q+2:e].decode()",
+    "else:",
+    "    n, p = V(b, p + 1)",
+    "    e = p + n",
+    "    strings_map(b, p, e, m)",
+    "p = e",
+]
 _ZERO_SCALARS: Final = {"string": "''", "bool": "False", "int32": "0", "int64": "0", "double": "0"}
 
 
@@ -53,7 +66,6 @@ class Decoders:
 
     def __init__(self, scheme: Scheme) -> None:
         self._scheme = scheme
-        self._ready: dict[str, Decode] = {}
         self._reference = ReferenceDecoder(scheme)
         self._names: dict[str, Any] = {
             "V": read_varint,
@@ -83,38 +95,48 @@ class Decoders:
 
     def get(self, type_name: str) -> Decode:
         """The decoder of a type; it may raise Unusual, IndexError or ValueError. DecodeError without protobuf form."""
-        found = self._ready.get(type_name)
-        if found is None:
-            found = self._ready[type_name] = self._names[self._name(type_name)] = self._make(type_name)
-        return found
+        decode: Decode = self._names[self._name(type_name)]
+        return decode
 
     def _name(self, type_name: str) -> str:
-        """The name generated code calls a type's decoder by; puts a compiling stand-in there if need be."""
+        """The name generated code calls a type's decoder by. Leaves are called with their bytes alone."""
         name = "decode_" + type_name.replace(".", "_")
         if name not in self._names:
-            self._names[name] = lambda data, start, end, into: self.get(type_name)(data, start, end, into)
+            type_ = self._scheme.type(type_name)
+            if type_.json_only:
+                raise DecodeError(f"{type_.short_name} has no protobuf form")
+            self._names[name] = values.DECODERS.get(type_.json_form) or self._stand_in(name, type_)
         return name
 
-    def _make(self, type_name: str) -> Decode:
-        type_ = self._scheme.type(type_name)
-        if type_.json_only:
-            raise DecodeError(f"{type_.short_name} has no protobuf form")
-        leaf = values.DECODERS.get(type_.json_form)
-        if leaf is not None:
-            return _on_slice(leaf)
+    def _stand_in(self, name: str, type_: Type) -> Decode:
+        """Decodes by the tables until the type has been met a few times, then compiles, and hands on to the result."""
+        walk = self._reference.decode_into
+        left = COMPILED_AFTER
+        compiled: Decode | None = None
+
+        def decode(data: bytes, start: int, end: int, into: Any) -> Any:
+            nonlocal left, compiled
+            if compiled is not None:  # somebody still holds the stand-in
+                return compiled(data, start, end, into)
+            left -= 1
+            if left >= 0:
+                return walk(type_, data[start:end], into)
+            compiled = self._names[name] = self._make(type_)
+            return compiled(data, start, end, into)
+
+        return decode
+
+    def _make(self, type_: Type) -> Decode:
         if type_.json_form.startswith("schema-or-"):
-            return self._schema_or(type_name)
+            walk = self._reference.decode_into
+            return lambda data, start, end, into: walk(type_, data[start:end], into)
         if is_union(type_):
             return self._union(type_)
         source = _Source(self._scheme, self._name).function(type_)
         scope: dict[str, Any] = {}
-        exec(compile(source, f"<decoder of {type_name}>", "exec"), self._names, scope)  # noqa: S102 - our own text
+        exec(compile(source, f"<decoder of {type_.name}>", "exec"), self._names, scope)  # noqa: S102 - our own text
         decode: Decode = scope["decode"]
         return decode
-
-    def _schema_or(self, type_name: str) -> Decode:
-        """These are rare and odd enough for the reference decoder to read them always."""
-        return lambda data, start, end, _: self._reference.decode_value(type_name, data[start:end])
 
     def _union(self, type_: Type) -> Decode:
         """For types of optional messages only, of which one or two are set."""
@@ -142,8 +164,20 @@ class Decoders:
         return decode
 
 
-def _on_slice(leaf: Callable[[bytes], Any]) -> Decode:
-    return lambda data, start, end, _: leaf(data[start:end])
+def _is_always_written(field: Field) -> bool:
+    return field.inline or (field.go_kind == "value" and not field.repeated and not field.is_map)
+
+
+def _written_string(field: Field) -> list[str]:
+    """Statements for a string that is always written and shown when not empty, which it often is; else nothing."""
+    if field.type_name != "string" or field.go_kind != "value" or field.omitempty != "y":
+        return []
+    return [
+        "n = b[p+1]; p += 2",
+        "if n:",
+        f"    {_LONG}",
+        f"    e = p + n; o[{field.json_name!r}] = b[p:e].decode(); p = e",
+    ]
 
 
 def _strings_map(b: bytes, p: int, end: int, into: dict[str, str]) -> None:
@@ -192,23 +226,25 @@ class _Source:
     def function(self, type_: Type) -> str:
         """`def decode(b, p, end, o)` for a type of JSON form object."""
         wide = False
-        for field in type_.fields:
-            if field.number is None:
-                continue
-            if field.number > 15 and not wide:
+        fields = [field for field in type_.fields if field.number is not None]
+        # Kubernetes always writes the fields of Go values, so before the last of these the message cannot end. If one
+        # does, what is read is the message around it, and the position ends up behind `end`.
+        last_written = max((i for i, f in enumerate(fields) if _is_always_written(f)), default=0)
+        for index, field in enumerate(fields):
+            if (field.number or 0) > 15 and not wide:
                 self._lines.append(_SECOND_TAG_BYTE)
                 wide = True
-            self._field(field, wide)
+            self._field(field, wide, may_end=index >= last_written)
         body = "\n".join("    " + line for line in self._lines)
         head = "def decode(b, p, end, o):\n    start = p\n    t = b[p] if p < end else 0\n"
         return f"{head}{body}\n    if p != end: return unusual({type_.name!r}, b, start, end, o)\n    return o\n"
 
-    def _field(self, field: Field, wide: bool) -> None:
+    def _field(self, field: Field, wide: bool, may_end: bool) -> None:
         assert field.number is not None
         wire_type = VARINT if field.type_name in ("bool", "int32", "int64") else BYTES
         wire_type = FIXED64 if field.type_name == "double" else wire_type
         tag = field.number << 3 | (BYTES if field.is_map else wire_type)
-        following = ["t = b[p] if p < end else 0", *([_SECOND_TAG_BYTE] if wide else [])]
+        following = ["t = b[p] if p < end else 0" if may_end else "t = b[p]", *([_SECOND_TAG_BYTE] if wide else [])]
         self._lines.append(f"if t == {tag}:")
         if field.is_map or field.repeated:
             open_, close = ("{", "}") if field.is_map else ("[", "]")
@@ -216,7 +252,7 @@ class _Source:
             item = self._map_entry(field) if field.is_map else self._value(field, "m.append(%s)")
             present += ["    " + line for line in [*item, *following]]
         else:
-            present = [*self._value(field, self._target(field)), *following]
+            present = [*(_written_string(field) or self._value(field, self._target(field))), *following]
         self._lines += ["    " + line for line in present]
         absent = self._when_absent(field)
         if absent:
@@ -246,22 +282,28 @@ class _Source:
         if name in ("bool", "int32", "int64"):
             read = ["n = b[p+1]; p += 2", "if n > 127: n, p = I(b, p - 1)"]
             return [*read, *(target % ("n == 1" if name == "bool" else "n")).split("\n")]
-        read = ["n = b[p+1]; p += 2", "if n > 127: n, p = V(b, p - 1)", "e = p + n"]
+        read = ["n = b[p+1]; p += 2", _LONG, "e = p + n"]
         if name == "string":
             value = "b[p:e].decode()"
         elif name == "bytes":
             value = "B(b[p:e])"
         else:
-            value = f"{self._decoder_name(name)}(b, p, e, {'o' if field.inline else '{}'})"
+            value = self._call(name, "p", "o" if field.inline else "{}")
         return [*read, *(target % value).split("\n"), "p = e"]
 
     def _map_entry(self, field: Field) -> list[str]:
-        read = ["n = b[p+1]; p += 2", "if n > 127: n, p = V(b, p - 1)", "e = p + n"]
+        read = ["n = b[p+1]; p += 2", _LONG, "e = p + n"]
         if field.type_name == "string":
-            return [*read, "strings_map(b, p, e, m)", "p = e"]
+            return _STRINGS_ENTRY
         assert field.type_name == "bytes" or field.is_message, f"a map to {field.type_name} is new"
-        value = "B(b[s:e])" if field.type_name == "bytes" else f"{self._decoder_name(field.type_name)}(b, s, e, {{}})"
+        value = "B(b[s:e])" if field.type_name == "bytes" else self._call(field.type_name, "s", "{}")
         return [*read, "k, s = entry(b, p, e)", f"m[k] = {value}", "p = e"]
+
+    def _call(self, type_name: str, start: str, into: str, end: str = "e") -> str:
+        """An expression that decodes a message."""
+        if self._scheme.type(type_name).json_form in values.DECODERS:
+            return f"{self._decoder_name(type_name)}(b[{start}:{end}])"
+        return f"{self._decoder_name(type_name)}(b, {start}, {end}, {into})"
 
     def _when_absent(self, field: Field) -> str:
         """The statement for a field that is not there, but which JSON shows."""
@@ -270,7 +312,9 @@ class _Source:
         put = f"o[{field.json_name!r}] = "
         is_value = field.go_kind == "value" and not field.repeated and not field.is_map
         if is_value and field.is_message:
-            return "" if field.omitempty == "omitzero" else f"{put}{self._decoder_name(field.type_name)}(b, 0, 0, {{}})"
+            if field.omitempty == "omitzero":
+                return ""
+            return put + self._call(field.type_name, "0", "{}", "0")
         if field.omitempty != "n":
             return ""
         return put + (_ZERO_SCALARS[field.type_name] if is_value else "None")

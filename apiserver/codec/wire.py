@@ -14,8 +14,10 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ENVELOPE_TAIL",
     "LENGTHS",
     "MAGIC",
+    "Prefixes",
     "Varints",
     "envelope_head",
     "length_delimited",
@@ -53,6 +55,20 @@ class Varints(dict[int, bytes]):
 
     def __missing__(self, value: int) -> bytes:
         encoded = write_varint(value)
+        if 0 <= value < _CACHED_BELOW:
+            self[value] = encoded
+        return encoded
+
+
+class Prefixes(dict[int, bytes]):
+    """Integer -> a field's tag and the integer: the start of a field of that length, or the whole of a number."""
+
+    def __init__(self, tag: bytes) -> None:
+        super().__init__()
+        self._tag = tag
+
+    def __missing__(self, value: int) -> bytes:
+        encoded = self._tag + LENGTHS[value]
         if 0 <= value < _CACHED_BELOW:
             self[value] = encoded
         return encoded
