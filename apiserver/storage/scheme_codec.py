@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from apiserver.api import conversion
 from apiserver.api.scheme import GroupVersion, Resource
+from apiserver.api.status import internal_error
 from apiserver.codec import Codec
 
 __all__ = ["Convert", "SchemeCodec"]
@@ -19,12 +21,12 @@ class SchemeCodec:
 
     Args:
         codec: bytes and dicts.
-        convert: between versions.
+        convert: between versions; by default the scheme's conversions, and for custom resources a change of name.
     """
 
-    def __init__(self, codec: Codec, convert: Convert) -> None:
+    def __init__(self, codec: Codec, convert: Convert | None = None) -> None:
         self._codec = codec
-        self._convert = convert
+        self._convert = convert if convert is not None else self._convert_by_scheme
         # Resource -> whether its objects are stored in another version, and whether the scheme knows its kind.
         self._plans: dict[Resource, tuple[bool, bool]] = {}
 
@@ -55,3 +57,12 @@ class SchemeCodec:
         stored_in = resource.storage_group_version or resource.group_version
         built_in = self._codec.scheme.has_kind(stored_in.group, stored_in.version, resource.kind)
         return stored_in != resource.group_version, built_in
+
+    def _convert_by_scheme(self, obj: dict[str, Any], target: GroupVersion) -> dict[str, Any]:
+        scheme = self._codec.scheme
+        if not scheme.has_kind(target.group, target.version, obj["kind"]):
+            return {**obj, "apiVersion": target.api_version}
+        try:
+            return conversion.convert(scheme, obj, target)
+        except conversion.ConversionError as error:
+            raise internal_error(str(error)) from error

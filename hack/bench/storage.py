@@ -24,7 +24,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from apiserver.api.scheme import GroupVersion, Resource, load_scheme
+from apiserver.api.scheme import Resource, load_scheme
 from apiserver.api.selectors import parse_field_selector, parse_label_selector
 from apiserver.codec import Codec
 from apiserver.storage import ListOptions, WatchOptions
@@ -94,11 +94,6 @@ def config_map(name: str) -> dict[str, Any]:
         "creationTimestamp": "2026-01-02T03:04:05Z",
     }
     return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"value": "x" * 1024}}
-
-
-def convert(obj: dict[str, Any], version: GroupVersion) -> dict[str, Any]:
-    """Nothing here is converted."""
-    return obj
 
 
 @asynccontextmanager
@@ -249,7 +244,7 @@ async def run(arguments: argparse.Namespace, directory: str) -> list[Row]:
     assert pods is not None
     assert maps is not None
     async with store_client(arguments, directory) as client:
-        codec = SchemeCodec(Codec(scheme), convert)
+        codec = SchemeCodec(Codec(scheme))
         storage = Etcd3Storage(client, codec, real_environment())
         cacher = Cacher(storage)
         bench = Bench(storage, cacher, pods, maps)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from apiserver.api.scheme import GroupVersion, Scheme, load_scheme
+from apiserver.api.scheme import Scheme, load_scheme
 from apiserver.codec import Codec
 from apiserver.storage.cacher import Cacher
 from apiserver.storage.etcd3 import Etcd3Storage
@@ -26,11 +25,6 @@ from tests.unit.kvstore.server.conftest import start_fake
 STORES = ["fake", "embedded", "etcd"]
 
 
-def _convert(obj: dict[str, Any], version: GroupVersion) -> dict[str, Any]:
-    """Enough for kinds whose versions differ in name only."""
-    return {**obj, "apiVersion": version.api_version}
-
-
 @pytest.fixture(scope="session")
 def scheme() -> Scheme:
     return load_scheme()
@@ -38,7 +32,7 @@ def scheme() -> Scheme:
 
 @pytest.fixture(scope="session")
 def codec(scheme: Scheme) -> SchemeCodec:
-    return SchemeCodec(Codec(scheme), _convert)
+    return SchemeCodec(Codec(scheme))
 
 
 @pytest.fixture(scope="session")

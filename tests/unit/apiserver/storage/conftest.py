@@ -40,7 +40,7 @@ def etcd(clock: FakeClock) -> FakeEtcd:
 
 @pytest.fixture
 def object_codec(scheme: Scheme) -> SchemeCodec:
-    return SchemeCodec(Codec(scheme), lambda obj, version: {**obj, "apiVersion": version.api_version})
+    return SchemeCodec(Codec(scheme))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def scheme():
 
 @pytest.fixture
 def codec(scheme):
-    return CountingCodec(Codec(scheme), lambda obj, version: {**obj, "apiVersion": version.api_version})
+    return CountingCodec(Codec(scheme))
 
 
 @pytest.fixture
