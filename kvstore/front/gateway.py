@@ -184,7 +184,7 @@ async def _requests(method: Method, body: Body) -> AsyncGenerator[Any, None]:
             yield message
 
 
-async def _values(body: Body) -> AsyncGenerator[Any, None]:
+async def _values(body: Body) -> AsyncGenerator[dict[str, Any], None]:
     """JSON objects one after the other, each as soon as its last brace is there. Raises `EtcdError`."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     splitter = _ObjectSplitter()
@@ -192,14 +192,21 @@ async def _values(body: Body) -> AsyncGenerator[Any, None]:
         async with aclosing(body.chunks()) as chunks:
             async for chunk in chunks:
                 for text in splitter.feed(decoder.decode(chunk)):
-                    yield json.loads(text)
+                    yield _object(text)
         if rest := splitter.rest():
-            json.loads(rest)
-            raise ValueError("a message must be an object")
+            _object(rest)
     except BodyError as broken:
         raise EtcdError(StatusCode.INVALID_ARGUMENT, broken.message) from None
     except (ValueError, RecursionError) as invalid:
         raise EtcdError(StatusCode.INVALID_ARGUMENT, str(invalid)) from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    """A JSON object. Raises ValueError, RecursionError."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("a message must be an object")
+    return value
 
 
 class _ObjectSplitter:
@@ -207,13 +214,16 @@ class _ObjectSplitter:
 
     def __init__(self) -> None:
         self._parts: list[str] = []
+        self._held = ""
         self._depth = 0
         self._in_string = False
 
     def feed(self, text: str) -> list[str]:
         """The objects that `text` completes, each with whatever stood before it."""
-        if self._parts and self._parts[-1].endswith("\\"):  # an escape cut in two
-            text = self._parts.pop() + text
+        text = self._held + text
+        # An escape cut in two is looked at when its other half is there.
+        self._held = "\\" if _ENDS_IN_ESCAPE.search(text) else ""
+        text = text.removesuffix(self._held)
         objects: list[str] = []
         start = 0
         for match in _STRUCTURE.finditer(text):
@@ -231,14 +241,12 @@ class _ObjectSplitter:
                     objects.append("".join((*self._parts, text[start : match.end()])))
                     self._parts.clear()
                     start = match.end()
-        rest = text[start:]
-        # Characters before a lone backslash have been looked at; it has not.
-        self._parts.extend((rest[:-1], "\\") if _ENDS_IN_ESCAPE.search(rest) else (rest,))
+        self._parts.append(text[start:])
         return objects
 
     def rest(self) -> str:
         """What is left after the last object."""
-        return "".join(self._parts).strip()
+        return "".join((*self._parts, self._held)).strip()
 
 
 def _line(method: Method, response: Message | bytes) -> bytes:

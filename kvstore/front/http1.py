@@ -23,6 +23,7 @@ __all__ = ["Http1Protocol"]
 logger = logging.getLogger(__name__)
 
 PIPELINED_REQUESTS_MAX = 16
+ANSWER_AFTER_EOF_SECONDS = 5.0
 BODY_WAITING_BYTES_MAX = 256 * 1024  # above it the socket is not read until the handler has caught up
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -53,6 +54,7 @@ class Http1Protocol(asyncio.Protocol):
         self._writable.set()
         self._draining = False
         self._broken = False
+        self._streaming = False
         self._timer: TimerHandle | None = None
         self._await_request()
 
@@ -72,16 +74,21 @@ class Http1Protocol(asyncio.Protocol):
             if self._body is None and self._head_bytes > self._limits.http1_head_bytes_max:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except httptools.HttpParserUpgrade:
-            self._refuse(HTTPStatus.NOT_IMPLEMENTED)
+            self._broken = True  # an offer we do not take: the request is answered, and what follows it is not read
         except (httptools.HttpParserError, UnicodeDecodeError):
             self._refuse(HTTPStatus.BAD_REQUEST)
         self._regulate_reading()
 
     def eof_received(self) -> bool:
-        """See `asyncio.Protocol`. A client that has said everything may still wait for its answer."""
+        """See `asyncio.Protocol`. A client that has said everything may still wait for its answer, or be gone."""
         if self._body is not None:
             self._body.fail(BodyError(400, "unexpected EOF"))
-        return self._task is not None or bool(self._waiting)
+        if self._streaming or self._task is None:
+            return False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_later(ANSWER_AFTER_EOF_SECONDS, self.abort)
+        return True
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
@@ -206,10 +213,12 @@ class Http1Protocol(asyncio.Protocol):
             if request.method != "HEAD":
                 self._send(response.body)
             return
+        self._streaming = True
         async with aclosing(response.body) as chunks:
             async for chunk in chunks:
                 self._send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b"")
                 await self._writable.wait()
+        self._streaming = False
         self._send(b"0\r\n\r\n")
 
     def _send(self, data: bytes) -> None:
