@@ -19,7 +19,6 @@ from apiserver.api.field_errors import FieldError, field_invalid
 from apiserver.api.metatime import format_time
 from apiserver.api.scheme import Resource
 from apiserver.api.status import StatusError, bad_request, conflict, invalid, not_found, success
-from apiserver.api.validation import validate_object_meta, validate_object_meta_update
 from apiserver.registry.deletion import Verdict, plan_deletion, returns_object
 from apiserver.registry.interface import Object, OperationContext
 from apiserver.registry.names import (
@@ -176,10 +175,7 @@ class Store:
         metadata = obj["metadata"]
         self._match_namespace(context, metadata)
         self.strategy.prepare_for_create(context, obj)
-        errors = self.strategy.validate(context, obj)
-        if not errors:
-            errors = validate_object_meta(metadata, self.resource.namespaced)
-        self._raise_invalid(metadata, errors)
+        self._raise_invalid(metadata, self.strategy.validate(context, obj))
         for text in self.strategy.warnings_on_create(context, obj):
             context.warn(text)
         finish = await self.strategy.begin_create(context, obj)
@@ -314,9 +310,7 @@ class Store:
     ) -> Finisher | None:
         self._carry_over(context, strategy, new, old)
         metadata = new["metadata"]
-        errors = validate_object_meta_update(metadata, old["metadata"])
-        errors += strategy.validate_update(context, new, old)
-        self._raise_invalid(metadata, errors)
+        self._raise_invalid(metadata, strategy.validate_update(context, new, old))
         for text in strategy.warnings_on_update(context, new, old):
             context.warn(text)
         finish = await strategy.begin_update(context, new, old)

@@ -64,16 +64,23 @@ class StoreReader:
 
     async def get(self, group: str, resource: str, namespace: str, name: str) -> Object | None:
         """See `Reader.get`."""
+        return await self._get(group, resource, namespace, name, "0")
+
+    async def _get(self, group: str, resource: str, namespace: str, name: str, version: str) -> Object | None:
         store = self._store(group, resource)
         if store is None:
             return None
         try:
-            stored = await store.get(namespace, name, "0")
+            stored = await store.get(namespace, name, version)
         except StatusError as error:
             if error.reason != "NotFound":
                 raise
             return None
         return stored.view(store.resource)
+
+    async def get_live(self, group: str, resource: str, namespace: str, name: str) -> Object | None:
+        """The most recent state of an object, or None; for decisions that a lagging cache must not make."""
+        return await self._get(group, resource, namespace, name, "")
 
     async def list(self, group: str, resource: str, namespace: str = "") -> list[Object]:
         """See `Reader.list`."""
