@@ -41,7 +41,6 @@ class Options:
     etcd_cafile: str = ""
     etcd_certfile: str = ""
     etcd_keyfile: str = ""
-    etcd_prefix: str = "/registry"
     etcd_compaction_interval: float = 300.0
     event_ttl: float = 3600.0
     quota_backend_bytes: int = 0
@@ -76,8 +75,6 @@ class Options:
         _check_known("--authorization-mode", self.authorization_mode, AUTHORIZATION_MODES)
         _check_known("--enable-admission-plugins", self.enable_admission_plugins, ADMISSION_PLUGINS)
         _check_known("--disable-admission-plugins", self.disable_admission_plugins, ADMISSION_PLUGINS)
-        if not self.etcd_prefix.startswith("/"):
-            raise OptionsError(f"--etcd-prefix {self.etcd_prefix!r} must begin with /")
         try:
             network = ipaddress.ip_network(self.service_cluster_ip_range)
         except ValueError as error:
@@ -209,7 +206,6 @@ def _parser() -> argparse.ArgumentParser:
     flag("etcd-cafile", str, "CA of the etcd servers", "FILE")
     flag("etcd-certfile", str, "client certificate for etcd", "FILE")
     flag("etcd-keyfile", str, "its private key", "FILE")
-    flag("etcd-prefix", str, "what every storage key begins with", "PATH")
     flag("etcd-compaction-interval", _duration, "how often history is compacted; 0 never", "DURATION")
     flag("event-ttl", _duration, "how long events are kept", "DURATION")
     flag("quota-backend-bytes", int, "size at which the embedded store refuses writes; 0 is 2 GiB", "BYTES")
@@ -244,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    from apiserver.endpoints.version import GIT_VERSION
+    from apiserver.endpoints.version_info import GIT_VERSION
 
     return f"Kubernetes {GIT_VERSION}"
 

@@ -1,0 +1,395 @@
+"""The composition root: from options to a running API server, read from top to bottom in the order things start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from apiserver.admission import AdmissionChain
+from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from apiserver.api.conversion import convert
+from apiserver.api.scheme import Resource, Scheme, load_scheme
+from apiserver.app.bootstrap import Bootstrap
+from apiserver.app.certificates import PKI, default_hosts, ensure_pki
+from apiserver.app.internal_writes import InternalWriter
+from apiserver.app.kubeconfig import write_admin_kubeconfig
+from apiserver.app.options import Options
+from apiserver.app.runtime_config import RuntimeConfigError, enabled_resources
+from apiserver.authn import AnonymousAuthenticator, UnionAuthenticator, X509Authenticator
+from apiserver.authz import AlwaysAllow, AlwaysDeny, PrivilegedGroups, UnionAuthorizer
+from apiserver.codec import Codec
+from apiserver.controllers import NamespaceController
+from apiserver.endpoints.discovery import Discovery
+from apiserver.endpoints.documents import document_handler
+from apiserver.endpoints.health import HealthCheck, health_handlers
+from apiserver.endpoints.metrics import Metrics
+from apiserver.endpoints.openapi import OpenAPI
+from apiserver.endpoints.resource import resource_handler
+from apiserver.endpoints.responses import Responder
+from apiserver.endpoints.router import Router
+from apiserver.endpoints.scope import Server
+from apiserver.endpoints.version import version_handler
+from apiserver.endpoints.version_info import GIT_VERSION, version_info
+from apiserver.filters import ChainOptions, build_handler_chain
+from apiserver.http import HTTPServer
+from apiserver.registry.interface import OperationContext
+from apiserver.registry.kinds import KindOptions, Strategies
+from apiserver.registry.store import Store
+from apiserver.registry.stores import StoreReader, Stores
+from apiserver.request import Handler
+from apiserver.storage.cacher import Cacher
+from apiserver.storage.compactor import Compactor
+from apiserver.storage.etcd3 import Etcd3Storage
+from apiserver.storage.scheme_codec import SchemeCodec
+from kvstore.client import Client
+from kvstore.environment import Environment
+from kvstore.errors import EtcdError
+
+__all__ = ["APIServer", "StartError"]
+
+_AUTHORIZERS: dict[str, type[AlwaysAllow | AlwaysDeny]] = {"AlwaysAllow": AlwaysAllow, "AlwaysDeny": AlwaysDeny}
+STOP_GRACE_SECONDS = 3.0
+ETCD_HEALTH_SECONDS_MAX = 2.0
+
+
+class StartError(Exception):
+    """The server cannot start; the message is one line for whoever started it, and says what to do."""
+
+
+class APIServer:
+    """A running server. `start` leaves nothing behind when it fails; `stop` ends everything cleanly."""
+
+    def __init__(self, options: Options, environment: Environment) -> None:
+        self.options = options
+        self.environment = environment
+        self.data_dir = os.path.abspath(options.data_dir)
+        self.first_start = False
+        self._undo = contextlib.AsyncExitStack()
+        self._http: HTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        assert self._http is not None, "not started"
+        host = self.options.external_hostname or self.options.bind_address
+        if host in ("0.0.0.0", "::"):  # noqa: S104  a comparison, not a bind
+            host = "127.0.0.1"
+        return f"https://[{host}]:{self._http.port}" if ":" in host else f"https://{host}:{self._http.port}"
+
+    @property
+    def kubeconfig(self) -> str:
+        """Path of the admin kubeconfig."""
+        return os.path.join(self.data_dir, "admin.kubeconfig")
+
+    async def start(self) -> None:
+        """Start; returns when requests are answered.
+
+        Raises:
+            StartError: a file, the port, a flag or the store is not usable.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop accepting, let requests finish, then close the storage and the store. Idempotent."""
+        await self._undo.aclose()
+
+    async def _start(self) -> None:
+        scheme = load_scheme()
+        try:
+            enabled = enabled_resources(scheme, self.options.runtime_config)
+        except RuntimeConfigError as error:
+            raise StartError(str(error)) from error
+        pki = self._prepare_files()
+        client = await self._open_store()
+        storage = Etcd3Storage(client, SchemeCodec(Codec(scheme), partial(convert, scheme)), self.environment)
+        cacher = Cacher(storage)
+        self._undo.push_async_callback(cacher.close)
+        interval = self.options.etcd_compaction_interval
+        self._run(Compactor(client, self.environment.clock, interval).run(), "compactor")
+
+        stores = self._stores(scheme, cacher, enabled)
+        bootstrap = Bootstrap(stores, cacher, self._context, self.options)
+        await bootstrap.before_serving()
+        handler = self._handler(scheme, enabled, stores, client)
+        self._http = await self._listen(handler, pki)
+        await bootstrap.publish_endpoint(advertise_address(self.options), self._http.port)
+        write_admin_kubeconfig(self.kubeconfig, self.url, pki, self.environment.files)
+        self._start_controllers(stores)
+
+    # Files and the store
+
+    def _prepare_files(self) -> PKI:
+        service_ip = str(next(ipaddress.ip_network(self.options.service_cluster_ip_range).hosts()))
+        hosts = default_hosts(self.options.bind_address, service_ip)
+        hosts += [host for host in (self.options.advertise_address, self.options.external_hostname) if host]
+        try:
+            self.first_start = not self.environment.files.exists(os.path.join(self.data_dir, "pki", "ca.crt"))
+            self.environment.files.makedirs(self.data_dir)
+            return ensure_pki(self.data_dir, list(dict.fromkeys(hosts)), self.environment)
+        except OSError as error:
+            raise StartError(f"cannot use the data directory {self.data_dir}: {_reason(error)}") from error
+
+    async def _open_store(self) -> Client:
+        if self.options.etcd_servers:
+            return await self._connect_etcd()
+        from kvstore.app import Options as StoreOptions
+        from kvstore.app import StartError as StoreStartError
+        from kvstore.app import start_member
+
+        options = StoreOptions(
+            data_dir=self.data_dir,
+            snapshot_count=self.options.snapshot_count,
+            quota_backend_bytes=self.options.quota_backend_bytes,
+        )
+        try:
+            member = await start_member(options, self.environment)
+        except StoreStartError as error:
+            raise StartError(str(error)) from error
+        self._undo.push_async_callback(member.stop)
+        return member.client()
+
+    async def _connect_etcd(self) -> Client:
+        from kvstore.client.grpc import ClientTLS, GrpcClient
+
+        chosen = self.options
+        tls = None
+        if any(server.startswith("https://") for server in chosen.etcd_servers):
+            tls = ClientTLS(chosen.etcd_cafile or None, chosen.etcd_certfile or None, chosen.etcd_keyfile or None)
+        client = GrpcClient(chosen.etcd_servers, tls=tls)
+        self._undo.push_async_callback(client.close)
+        try:
+            await client.status()
+        except EtcdError as error:
+            servers = ", ".join(chosen.etcd_servers)
+            raise StartError(f"etcd at {servers} does not answer: {error.message}; see --etcd-servers") from error
+        return client
+
+    # The registry
+
+    def _stores(self, scheme: Scheme, cacher: Cacher, enabled: Callable[[Resource], bool]) -> Stores:
+        kinds = KindOptions(
+            service_cidrs=(self.options.service_cluster_ip_range,),
+            node_ports=self.options.service_node_port_range,
+            event_ttl_seconds=int(self.options.event_ttl),
+        )
+        strategies = Strategies(scheme, kinds)
+        stores = Stores(scheme, lambda resource: cacher, strategies.of, enabled)
+        self._reader = StoreReader(stores)
+        kinds.writer = InternalWriter(stores, self._context)
+        return stores
+
+    def _context(self, store: Store, namespace: str) -> OperationContext:
+        """The context of a write of the server itself."""
+        from apiserver.app.internal_writes import LOOPBACK_USER
+
+        return OperationContext(
+            resource=store.resource,
+            namespace=namespace,
+            user=LOOPBACK_USER,
+            clock=self.environment.clock,
+            randomness=self.environment.randomness,
+            reader=self._reader,
+            warn=lambda text: None,
+        )
+
+    def _start_controllers(self, stores: Stores) -> None:
+        namespaces = stores.find("", "v1", "namespaces")
+        if namespaces is None:  # switched off by --runtime-config
+            return
+        controller = NamespaceController(
+            namespaces, partial(_namespaced_stores, stores), self._context, self.environment.clock
+        )
+        self._run(controller.run(), "namespace-controller")
+
+    def _run(self, work: Awaitable[None], name: str) -> None:
+        """Run something beside the requests until the server stops."""
+        task = asyncio.ensure_future(work)
+
+        async def end() -> None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        if isinstance(task, asyncio.Task):
+            task.set_name(name)
+        self._undo.push_async_callback(end)
+
+    # Serving
+
+    def _handler(self, scheme: Scheme, enabled: Callable[[Resource], bool], stores: Stores, client: Client) -> Handler:
+        options, environment = self.options, self.environment
+        codec = Codec(scheme)
+        modes = [_AUTHORIZERS[mode]() for mode in options.authorization_mode]
+        privileged = PrivilegedGroups()
+        authorizer = UnionAuthorizer([privileged, *modes], modes)
+        responder = Responder(codec, environment.clock)
+        metrics = Metrics()
+        etcd = HealthCheck("etcd", partial(_etcd_check, client, environment))
+        api = Server(
+            codec=codec,
+            responder=responder,
+            admission=AdmissionChain(self._plugins(stores)),
+            authorizer=authorizer,
+            environment=environment,
+            stores=stores,
+            reader=self._reader,
+            metrics=metrics,
+            rules=authorizer,
+            component_checks=(HealthCheck("etcd-0", etcd.check),),
+            min_request_timeout_seconds=options.min_request_timeout,
+        )
+        discovery = Discovery(scheme, enabled)
+        router = Router(partial(_find_resource, api, stores), discovery.serves)
+        _add_documents(router, scheme, enabled, discovery)
+        for path, checks in _health_checks(etcd).items():
+            router.add_paths(health_handlers(path, checks))
+        router.add_path("/metrics", metrics.handler)
+        return build_handler_chain(
+            router,
+            environment=environment,
+            authenticator=UnionAuthenticator(
+                [X509Authenticator()], AnonymousAuthenticator() if self._anonymous_allowed() else None
+            ),
+            authorizer=authorizer,
+            write_error=responder.error,
+            observe_in_flight=metrics.observe_in_flight,
+            options=ChainOptions(
+                options.max_requests_inflight, options.max_mutating_requests_inflight, options.request_timeout
+            ),
+        )
+
+    def _anonymous_allowed(self) -> bool:
+        """As kube-apiserver: who may do everything must not be nobody."""
+        return self.options.anonymous_auth and "AlwaysAllow" not in self.options.authorization_mode
+
+    def _plugins(self, stores: Stores) -> list[NamespaceLifecycle]:
+        namespaces = stores.find("", "v1", "namespaces")
+        if namespaces is None or "NamespaceLifecycle" not in self.options.admission_plugins:
+            return []
+        return [NamespaceLifecycle(partial(self._reader.get, "", "namespaces", ""))]
+
+    async def _listen(self, handler: Handler, pki: PKI) -> HTTPServer:
+        options = self.options
+        server = HTTPServer(
+            handler,
+            clock=self.environment.clock,
+            ssl_context=self._tls(pki),
+            host=options.bind_address,
+            port=options.secure_port,
+        )
+        try:
+            await server.start()
+        except OSError as error:
+            address = f"{options.bind_address}:{options.secure_port}"
+            hint = " (--secure-port=0 picks a free one)" if options.secure_port else ""
+            raise StartError(f"cannot listen on {address}: {_reason(error)}{hint}") from error
+        self._undo.push_async_callback(server.stop, STOP_GRACE_SECONDS)
+        return server
+
+    def _tls(self, pki: PKI) -> ssl.SSLContext:
+        options = self.options
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_OPTIONAL
+        cert, key = options.tls_cert_file or pki.server_cert, options.tls_private_key_file or pki.server_key
+        try:
+            context.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise StartError(f"cannot use {cert} with {key}: {_reason(error)}") from error
+        for bundle in filter(None, (pki.ca_cert, options.client_ca_file)):
+            try:
+                context.load_verify_locations(bundle)
+            except (OSError, ssl.SSLError) as error:
+                raise StartError(f"cannot use the CA bundle {bundle}: {_reason(error)}") from error
+        return context
+
+
+def advertise_address(options: Options) -> str:
+    """The address that the `kubernetes` Service leads to: as told, else that of the default route's interface."""
+    if options.advertise_address:
+        return options.advertise_address
+    bound = ipaddress.ip_address(options.bind_address)
+    if not bound.is_loopback and not bound.is_unspecified:
+        return options.bind_address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; connecting a datagram socket sends nothing
+        except OSError:  # no route: a machine of its own
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _find_resource(api: Server, stores: Stores, group: str, version: str, plural: str) -> Handler | None:
+    resource = stores.resource(group, version, plural)
+    return resource_handler(api, resource) if resource is not None else None
+
+
+def _namespaced_stores(stores: Stores) -> list[Store]:
+    """One store for each namespaced kind of object that is kept, in the first version served."""
+    found: dict[str, Store] = {}
+    for resource in stores.scheme.resources():
+        if resource.namespaced and not resource.is_virtual and resource.storage_prefix not in found:
+            store = stores.find(resource.group, resource.version, resource.plural)
+            if store is not None:
+                found[resource.storage_prefix] = store
+    return list(found.values())
+
+
+def _add_documents(router: Router, scheme: Scheme, enabled: Callable[[Resource], bool], discovery: Discovery) -> None:
+    handler = document_handler(discovery.respond)
+    for path in ("/api", "/apis"):
+        router.add_path(path, handler)
+        router.add_prefix(f"{path}/", handler)
+    router.list_paths(discovery.paths())
+    openapi = document_handler(OpenAPI(scheme, enabled, GIT_VERSION).respond)
+    router.add_path("/openapi/v2", openapi)
+    router.add_path("/openapi/v3", openapi)
+    router.add_prefix("/openapi/v3/", openapi)
+    router.add_path("/version", version_handler(version_info()))
+
+
+async def _etcd_check(client: Client, environment: Environment) -> str | None:
+    try:
+        async with asyncio.timeout(ETCD_HEALTH_SECONDS_MAX):
+            await client.current_revision()
+    except TimeoutError:
+        return f"the store did not answer within {ETCD_HEALTH_SECONDS_MAX:g} s"
+    except EtcdError as error:
+        return error.message
+    return None
+
+
+async def _healthy() -> str | None:
+    return None
+
+
+def _health_checks(etcd: HealthCheck) -> dict[str, list[HealthCheck]]:
+    """What `/healthz`, `/livez` and `/readyz` look at, under kube-apiserver's names."""
+    alive = [
+        HealthCheck("ping", _healthy),
+        HealthCheck("log", _healthy),
+        etcd,
+        HealthCheck("poststarthook/start-system-namespaces-controller", _healthy),
+        HealthCheck("poststarthook/scheduling/bootstrap-system-priority-classes", _healthy),
+    ]
+    ready = [*alive, HealthCheck("etcd-readiness", etcd.check), HealthCheck("shutdown", _healthy)]
+    return {"/healthz": alive, "/livez": alive, "/readyz": ready}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        text = error.strerror.split(": ")[-1]
+        return f"{text[0].lower()}{text[1:]}{where}"
+    return str(error)
