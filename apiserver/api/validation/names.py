@@ -278,6 +278,7 @@ NAME_RULES: Final[dict[str, NameRule]] = {
     "ip": _ip_name,
     "label": _of_generated(dns_label_problems),
     "path": path_segment_problems,
+    "service": _of_generated(dns_label_problems),
     "subdomain": _of_generated(dns_subdomain_problems),
 }
 """Rules for `metadata.name` by what `KindRules.name` says; the second argument is True for a generateName."""
