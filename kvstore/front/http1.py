@@ -117,10 +117,14 @@ class Http1Protocol(asyncio.Protocol):
         """Close after the request under way."""
         self._draining = True
         if self._task is None:
-            self.abort()
+            self._close()
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now, whatever is still unsent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self) -> None:
         if self._transport is not None:
             self._transport.close()
 
@@ -235,7 +239,7 @@ class Http1Protocol(asyncio.Protocol):
         text = f"{status.value} {status.phrase}".encode()
         if self._task is None:
             self._send(_head(HttpResponse(status.value, text), keep_alive=False, streamed=False) + text)
-            self.abort()
+            self._close()
 
     def _on_consumed(self, count: int) -> None:
         self._regulate_reading()

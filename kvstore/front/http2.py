@@ -117,10 +117,10 @@ class Http2Protocol(asyncio.Protocol):
         self._flush()
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now, whatever is still unsent."""
         self._cancel_all()
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
     def _flush(self) -> None:
         self._flush_scheduled = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -13,13 +12,14 @@ from kvstore.environment import Clock
 from kvstore.front.http1 import Http1Protocol
 from kvstore.front.http2 import Http2Protocol
 from kvstore.front.limits import FrontLimits
-from kvstore.front.port import PortProtocol, Session
+from kvstore.front.port import PortProtocol, Sessions
 from kvstore.front.routes import Router
 from kvstore.front.service import CallObserver, MethodTable
 
 __all__ = ["Front"]
 
 BACKLOG = 1024
+CLOSE_SECONDS = 1.0  # for closed connections to be gone; a TLS peer may take its time to say goodbye
 _TLS_HANDSHAKE_BYTE = b"\x16"  # the record type every TLS connection begins with (RFC 8446 section 5.1)
 
 
@@ -49,10 +49,7 @@ class Front:
         self._observer = observer
         self._servers: list[asyncio.AbstractServer] = []
         self._mixed: list[_MixedListener] = []
-        self._sessions: dict[int, Session] = {}
-        self._next_session = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._sessions = Sessions()
 
     async def listen(self, urls: Sequence[str], tls: ssl.SSLContext | None = None) -> list[str]:
         """Listen on etcd's kind of URLs: `http`, `https`, `unix`, `unixs`; one address may be named in both schemes.
@@ -78,16 +75,12 @@ class Front:
             server.close()
         for listener in self._mixed:
             listener.close()
-        for session in list(self._sessions.values()):
+        for session in self._sessions:
             session.drain()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_seconds):
-                await self._empty.wait()
-        for session in list(self._sessions.values()):
+        await self._sessions.wait_empty(grace_seconds)
+        for session in self._sessions:
             session.abort()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_seconds):
-                await self._empty.wait()
+        await self._sessions.wait_empty(CLOSE_SECONDS)
 
     @property
     def connection_count(self) -> int:
@@ -96,28 +89,27 @@ class Front:
 
     def session(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
-        number = self._next_session
-        self._next_session += 1
-        self._empty.clear()
-
-        def lost() -> None:
-            self._sessions.pop(number, None)
-            if not self._sessions:
-                self._empty.set()
 
         def http1() -> asyncio.Protocol:
-            protocol = Http1Protocol(self.router, self.limits, self._clock, lost)
-            self._sessions[number] = protocol
+            protocol = Http1Protocol(
+                self.router, self.limits, self._clock, lost=lambda: self._sessions.discard(protocol)
+            )
+            self._sessions.add(protocol)
             return protocol
 
         def http2() -> asyncio.Protocol:
-            protocol = Http2Protocol(self.methods, self.router, self.limits, self._clock, self._observer, lost)
-            self._sessions[number] = protocol
+            protocol = Http2Protocol(
+                self.methods,
+                self.router,
+                self.limits,
+                self._clock,
+                self._observer,
+                lost=lambda: self._sessions.discard(protocol),
+            )
+            self._sessions.add(protocol)
             return protocol
 
-        port = PortProtocol(http1, http2, self._clock, self.limits.first_bytes_seconds, lost)
-        self._sessions[number] = port
-        return port
+        return PortProtocol(http1, http2, self._clock, self.limits.first_bytes_seconds, self._sessions)
 
     async def _listen(self, address: str, context: ssl.SSLContext | None, mixed: bool) -> list[str]:
         loop = asyncio.get_running_loop()

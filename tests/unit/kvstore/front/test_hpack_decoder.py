@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hpack import Encoder, NeverIndexedHeaderTuple
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvstore.front.hpack_decoder import HeaderListTooLarge, HPACKDecoder, HPACKError
@@ -19,6 +19,7 @@ blocks = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(blocks, st.lists(st.integers(0, 4096), max_size=3))
 def test_decodes_what_the_package_encodes(blocks: list, sizes: list[int]) -> None:
     """Over a run of blocks with changing tables, Huffman or not, indexed or never to be indexed."""

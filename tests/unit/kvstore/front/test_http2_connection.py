@@ -499,7 +499,7 @@ frames_of_any_kind = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.lists(frames_of_any_kind, max_size=30), st.binary(max_size=50), st.integers(1, 100))
 def test_whatever_arrives_is_handled_or_refused(frames: list[bytes], tail: bytes, piece_bytes: int) -> None:
     """Never an exception; a fault always leaves GOAWAY as the last frame, and the same one however it is cut."""
