@@ -166,7 +166,7 @@ class Entry:
         if self._json_resource is resource and self._json is not None:
             return self._json
         if self._json is None:
-            self._json = orjson.dumps(self.view(resource))
+            self._json = _dump(self.view(resource))
             self._json_resource = resource
             return self._json
         return self._other_form(resource, "json")
@@ -236,7 +236,7 @@ class Entry:
             more = self._more = {}
         data = more.get((resource, form))
         if data is None:
-            data = orjson.dumps(self.view(resource)) if form == "json" else self._message(resource)
+            data = _dump(self.view(resource)) if form == "json" else self._message(resource)
             more[resource, form] = data
         return data
 
@@ -247,6 +247,11 @@ class Entry:
             except ValueError as error:
                 raise internal_error(f"unable to decode key {self.key!r}: {error}") from error
         return self._family.codec.message(resource, self.view(resource))
+
+
+def _dump(obj: dict[str, Any]) -> bytes:
+    """JSON to keep: orjson's own bytes stay as large as its buffer was, several times the text of a small object."""
+    return memoryview(orjson.dumps(obj)).tobytes()
 
 
 class CorruptEntry(Entry):

@@ -37,24 +37,42 @@ def stored_api_version(data: bytes) -> str:
 
 
 def stored_labels(data: bytes) -> dict[str, str]:
-    """`metadata.labels` of a stored object. Raises ValueError when the bytes are no such object."""
+    """`metadata.labels` of a stored object. Raises ValueError when the bytes are no such object.
+
+    The loop is written out, with one-byte lengths first, because a list by label runs it for every object.
+    """
     start, end = _find(data, 4, len(data), _RAW)
-    start, end = _find(data, start, end, _METADATA)
+    position, end = _find(data, start, end, _METADATA)
     labels: dict[str, str] = {}
-    position = start
-    while position < end:
-        tag = data[position]
-        position, entry_end = _skip(data, position, end)
-        if tag == _LABELS:
-            key_start, key_end = _find(data, position, entry_end, _KEY)
-            value_start, value_end = _find(data, position, entry_end, _VALUE)
-            # The same few keys and values stand in very many objects.
-            key = sys.intern(data[key_start:key_end].decode())
-            labels[key] = sys.intern(data[value_start:value_end].decode())
-        elif tag > _LABELS:
-            break
-        position = entry_end
+    try:
+        while position < end:
+            tag = data[position]
+            if tag & 7 != 2:
+                position = _skip(data, position, end)[1]
+                continue
+            length = data[position + 1]
+            position += 2
+            if length > 0x7F:
+                length, position = _varint(data, position - 1, end)
+            if tag == _LABELS:
+                _label(data, position, position + length, labels)
+            elif tag > _LABELS:
+                break
+            position += length
+    except IndexError:
+        raise ValueError("a stored object is cut short") from None
+    if position > end:
+        raise ValueError("a stored object is cut short")
     return labels
+
+
+def _label(data: bytes, position: int, end: int, labels: dict[str, str]) -> None:
+    """One entry of the map. Keys and values are at most 63 bytes behind a prefix of at most 253."""
+    key_start, key_end = _find(data, position, end, _KEY)
+    value_start, value_end = _find(data, key_end, end, _VALUE)
+    # The same few keys and values stand in very many objects.
+    key = sys.intern(data[key_start:key_end].decode())
+    labels[key] = sys.intern(data[value_start:value_end].decode())
 
 
 def message_with_revision(data: bytes, revision: int) -> bytes:
@@ -85,16 +103,17 @@ def _find(data: bytes, position: int, end: int, wanted: int) -> tuple[int, int]:
 
 
 def _skip(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Start and end of the payload of the field at `position`."""
-    tag, position = _varint(data, position, end)
-    wire_type = tag & 7
+    """Start and end of the payload of the field at `position`. Every tag looked past here is one byte."""
+    wire_type = data[position] & 7
+    position += 1
     if wire_type == 2:
-        length, position = _varint(data, position, end)
+        if position < end and data[position] < 0x80:
+            length, position = data[position], position + 1
+        else:
+            length, position = _varint(data, position, end)
         field_end = position + length
     elif wire_type == 0:
         field_end = _varint(data, position, end)[1]
-    elif wire_type in (1, 5):
-        field_end = position + (8 if wire_type == 1 else 4)
     else:
         raise ValueError(f"wire type {wire_type} in a stored object")
     if field_end > end:
