@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from apiserver.registry.kinds.services import ServiceStrategy
 from apiserver.registry.strategy import Strategy
 
 __all__ = ["STRATEGIES"]
 
-STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {}
+STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
+    ("", "services"): ServiceStrategy,
+}
