@@ -31,9 +31,9 @@ class Decision(Enum):
     NO_OPINION = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Attributes:
-    """What somebody wants to do.
+    """What somebody wants to do; not to be changed.
 
     Attributes:
         path: for a request that is not for a resource.

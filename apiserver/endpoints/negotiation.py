@@ -59,8 +59,9 @@ class Media:
         return self.format if self.format == JSON else f"{self.format};stream=watch"
 
 
-_objects: dict[str, Media | None] = {}
-_errors: dict[str, Media | None] = {}
+_Key = tuple[str, str]
+_objects: dict[_Key, Media | None] = {}
+_errors: dict[_Key, Media | None] = {}
 
 
 def negotiate(request: Request) -> Media:
@@ -68,7 +69,7 @@ def negotiate(request: Request) -> Media:
     media = _remembered(_objects, request, _negotiate_object)
     if media is None:
         raise not_acceptable(SERVED)
-    return _for_people(media, request)
+    return _asked_pretty(media, request) if "pretty" in request.query else media
 
 
 def negotiate_stream(request: Request) -> Media:
@@ -82,7 +83,7 @@ def negotiate_stream(request: Request) -> Media:
 def negotiate_error(request: Request) -> Media:
     """The form of a Status: JSON if what was asked for cannot be."""
     media = _remembered(_errors, request, _negotiate_plain) or Media(JSON)
-    return _for_people(media, request)
+    return _asked_pretty(media, request) if "pretty" in request.query else media
 
 
 def negotiate_input(request: Request) -> str:
@@ -93,15 +94,19 @@ def negotiate_input(request: Request) -> str:
     return found
 
 
-def _remembered(known: dict[str, Media | None], request: Request, find: Callable[[str], Media | None]) -> Media | None:
-    """Clients send the same Accept header over and over."""
-    accept = request.headers.get("accept", "")
+def _remembered(known: dict[_Key, Media | None], request: Request, find: Callable[[str], Media | None]) -> Media | None:
+    """Clients send the same headers over and over."""
+    headers = request.headers
+    key = (headers.get("accept", ""), headers.get("user-agent", ""))
     try:
-        return known[accept]
+        return known[key]
     except KeyError:
         if len(known) >= _KNOWN_MAX:
             known.clear()
-        media = known[accept] = find(accept)
+        media = find(key[0])
+        if media is not None and media.format == JSON and key[1].startswith(_PEOPLE):
+            media = replace(media, pretty=True)
+        known[key] = media
         return media
 
 
@@ -124,12 +129,9 @@ def _media(agreed: MediaType | None) -> Media | None:
     return Media(agreed.name, (agreed.kind, agreed.version) if agreed.kind else None, agreed.pretty)
 
 
-def _for_people(media: Media, request: Request) -> Media:
-    """Indented JSON for those who ask for it, or look as if they would read it."""
-    if media.format != JSON:
+def _asked_pretty(media: Media, request: Request) -> Media:
+    """What the `pretty` parameter says."""
+    wanted = request.parameter("pretty").lower()
+    if media.format != JSON or not wanted:
         return media
-    if "pretty" in request.query and request.parameter("pretty"):
-        wanted = request.parameter("pretty").lower() in ("1", "t", "true")
-    else:
-        wanted = request.headers.get("user-agent", "").startswith(_PEOPLE)
-    return replace(media, pretty=True) if wanted else media
+    return replace(media, pretty=wanted in ("1", "t", "true"))

@@ -10,6 +10,7 @@ from apiserver.endpoints.component_statuses import component_status_handlers
 from apiserver.endpoints.creating import create_handler
 from apiserver.endpoints.deleting import delete_collection_handler, delete_handler
 from apiserver.endpoints.eviction import eviction_handler
+from apiserver.endpoints.metrics import RequestSeries
 from apiserver.endpoints.patching import patch_handler
 from apiserver.endpoints.pods import binding_handler, connect_handler, log_handler
 from apiserver.endpoints.reading import get_handler, list_handler
@@ -47,16 +48,16 @@ def _dispatcher(server: Server, resource: Resource, handlers: _Handlers) -> Hand
     warning = _deprecation(server, resource)
     namespaced = resource.namespaced
     is_namespaces = resource.plural == "namespaces" and not resource.group
-    metrics, clock = server.metrics, server.environment.clock
+    metrics, now = server.metrics, server.environment.clock.now
+    known: dict[tuple[str, str, bool, bool, bool], RequestSeries] = {}
 
-    async def handle(request: Request) -> Response:
+    def check(request: Request) -> Handler:
+        """The handler of a request, or why there is none."""
         info = request.info
         handler = handlers.get((info.subresource, info.verb))
         if handler is None:
-            if info.subresource in subresources:
-                raise method_not_allowed()
-            raise no_such_resource()
-        if not info.subresource and bool(info.name) is (info.verb == "create") and info.verb in _BY_NAME:
+            raise method_not_allowed() if info.subresource in subresources else no_such_resource()
+        if info.verb in _BY_NAME and not info.subresource and bool(info.name) is (info.verb == "create"):
             raise method_not_allowed()
         if namespaced:
             if not info.namespace:
@@ -67,20 +68,28 @@ def _dispatcher(server: Server, resource: Resource, handlers: _Handlers) -> Hand
             raise method_not_allowed()
         if warning:
             request.warnings.append(warning)
-        started = clock.monotonic()
-        code, size = 500, None
+        return handler
+
+    def series_of(request: Request) -> RequestSeries:
+        info = request.info
+        dry_run = "dryRun" in request.query
+        key = (info.verb, info.subresource, not info.name, not info.namespace, dry_run)
+        series = known.get(key)
+        if series is None:
+            series = known[key] = metrics.request_series(info, dry_run)
+        return series
+
+    async def handle(request: Request) -> Response:
+        handler = check(request)
         try:
             response = await handler(request)
-            code = response.status
-            if isinstance(response.body, bytes):
-                size = len(response.body)
-            return response
         except BaseException as error:
-            code = getattr(error, "code", 500)
+            series_of(request).observe(getattr(error, "code", 500), now() - request.received_seconds, None)
             raise
-        finally:
-            series = metrics.request_series(info, "dryRun" in request.query)
-            series.observe(code, clock.monotonic() - started, size)
+        body = response.body
+        size = len(body) if isinstance(body, bytes) else None
+        series_of(request).observe(response.status, now() - request.received_seconds, size)
+        return response
 
     return handle
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import orjson
@@ -91,18 +91,26 @@ class Router:
         """Look resources up again: some came or went (custom resource definitions)."""
         self._resources.clear()
 
-    async def __call__(self, request: Request) -> Response:
-        """Answer."""
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        """The answer."""
         info = request.info
         if info.is_resource_request:
             key = (info.api_group, info.api_version, info.resource)
             handler = self._resources.get(key)
-            if handler is None:
-                handler = self._find_resource(*key)
-                if handler is None:
-                    return self._unknown_resource(info.api_group, info.api_version)
-                self._resources[key] = handler
-            return await handler(request)
+            if handler is not None:
+                return handler(request)
+            return self._resource(key, request)
+        return self._path(request)
+
+    async def _resource(self, key: tuple[str, str, str], request: Request) -> Response:
+        """A resource that is met for the first time, or that there is not."""
+        handler = self._find_resource(*key)
+        if handler is None:
+            return self._unknown_resource(key[0], key[1])
+        self._resources[key] = handler
+        return await handler(request)
+
+    async def _path(self, request: Request) -> Response:
         path = request.path
         handler = self._paths.get(path) or self._prefix_handler(path) or self._paths.get(path.rstrip("/"))
         if handler is not None:

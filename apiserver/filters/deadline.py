@@ -1,7 +1,8 @@
 """A deadline for every request that is not long-running: 60 s, or less if the client says `?timeout=10s`.
 
 One timer for all requests in flight: it is set for the earliest deadline, so that the usual request, which ends long
-before, costs two dictionary operations (k8s.io/apiserver `filters/request_deadline.go`, `server/filters/timeout.go`).
+before, costs little more than two dictionary operations (k8s.io/apiserver `filters/request_deadline.go`,
+`server/filters/timeout.go`).
 """
 
 from __future__ import annotations
@@ -17,45 +18,45 @@ from kvstore.environment import Clock, TimerHandle
 __all__ = ["REQUEST_TIMEOUT_SECONDS", "with_deadline"]
 
 REQUEST_TIMEOUT_SECONDS = 60.0
+_NEVER = float("inf")
 
 
 class _Deadlines:
-    """The tasks in flight and when they must be done."""
+    """The tasks in flight and when they must be done.
+
+    Attributes:
+        tasks: those that have not been cancelled for taking too long.
+        timer_at: when they are looked at next.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tasks: dict[asyncio.Task[object], float] = {}
+        self.tasks: dict[asyncio.Task[object], float] = {}
+        self.timer_at = _NEVER
         self._timer: TimerHandle | None = None
-        self._timer_at = 0.0
 
-    def enter(self, task: asyncio.Task[object], deadline: float) -> None:
-        self._tasks[task] = deadline
-        if self._timer is None or deadline < self._timer_at:
-            self._arm(deadline)
-
-    def leave(self, task: asyncio.Task[object]) -> bool:
-        """Whether the task was cancelled from here."""
-        return self._tasks.pop(task, None) is None
-
-    def _arm(self, deadline: float) -> None:
+    def arm(self, deadline: float) -> None:
+        """Look at the tasks at `deadline`."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = deadline
+        self.timer_at = deadline
         self._timer = self._clock.call_later(max(0.0, deadline - self._clock.monotonic()), self._expire)
 
     def _expire(self) -> None:
         self._timer = None
+        self.timer_at = _NEVER
         now = self._clock.monotonic()
-        for task in [task for task, deadline in self._tasks.items() if deadline <= now]:
-            del self._tasks[task]
+        for task in [task for task, deadline in self.tasks.items() if deadline <= now]:
+            del self.tasks[task]
             task.cancel()
-        if self._tasks:
-            self._arm(min(self._tasks.values()))
+        if self.tasks:
+            self.arm(min(self.tasks.values()))
 
 
 def with_deadline(handler: Handler, clock: Clock, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> Handler:
     """End requests that take too long with 504."""
     deadlines = _Deadlines(clock)
+    tasks = deadlines.tasks
 
     async def filtered(request: Request) -> Response:
         if is_long_running(request.info):
@@ -66,19 +67,18 @@ def with_deadline(handler: Handler, clock: Clock, timeout_seconds: float = REQUE
         task = asyncio.current_task()
         assert task is not None
         request.deadline_seconds = deadline = clock.monotonic() + seconds
-        deadlines.enter(task, deadline)
+        tasks[task] = deadline
+        if deadline < deadlines.timer_at:
+            deadlines.arm(deadline)
         try:
-            response = await handler(request)
+            return await handler(request)
         except asyncio.CancelledError:
-            if deadlines.leave(task):
-                task.uncancel()
-                raise timeout("request did not complete within the allotted timeout") from None
-            raise
-        except BaseException:
-            deadlines.leave(task)
-            raise
-        deadlines.leave(task)
-        return response
+            if task in tasks:
+                raise
+            task.uncancel()
+            raise timeout("request did not complete within the allotted timeout") from None
+        finally:
+            tasks.pop(task, None)
 
     return filtered
 

@@ -36,9 +36,9 @@ def with_max_in_flight(
         limit = limits[mutating]
         if limit and in_flight[mutating] >= limit and SYSTEM_MASTERS not in request.user.groups:
             return _too_many_requests()
-        in_flight[mutating] += 1
+        in_flight[mutating] = now = in_flight[mutating] + 1
         if observe is not None:
-            observe(mutating, in_flight[mutating])
+            observe(mutating, now)
         try:
             return await handler(request)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 
 from apiserver.api.selectors import SelectorError, parse_field_selector
@@ -14,6 +14,7 @@ __all__ = ["RequestInfoFactory", "is_long_running", "with_request_info"]
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SPECIAL_VERBS = frozenset({"proxy", "watch"})
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+_LONG_RUNNING_VERBS = frozenset({"watch", "proxy"})
 _LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
 _KNOWN_PATHS_MAX = 4096
 
@@ -99,16 +100,14 @@ def _with_query(info: RequestInfo, request: Request) -> RequestInfo:
 
 def is_long_running(info: RequestInfo) -> bool:
     """Requests that may go on for ever: no deadline, no place among those in flight."""
-    if info.verb in ("watch", "proxy"):
-        return True
-    return info.is_resource_request and info.subresource in _LONG_RUNNING_SUBRESOURCES
+    return info.verb in _LONG_RUNNING_VERBS or info.subresource in _LONG_RUNNING_SUBRESOURCES
 
 
 def with_request_info(handler: Handler, factory: RequestInfoFactory) -> Handler:
     """Set `request.info`."""
 
-    async def filtered(request: Request) -> Response:
+    def filtered(request: Request) -> Awaitable[Response]:  # no coroutine of its own: there is nothing to do afterwards
         request.info = factory.info(request)
-        return await handler(request)
+        return handler(request)
 
     return filtered

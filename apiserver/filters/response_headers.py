@@ -31,6 +31,10 @@ class AuditIDs:
         return f"{self._prefix}{self._count:012x}"
 
 
+def _has_cache_control(headers: list[tuple[str, str]]) -> bool:
+    return any(name.lower() == "cache-control" for name, _ in headers)
+
+
 def with_response_headers(handler: Handler, audit_ids: AuditIDs) -> Handler:
     """Set `request.audit_id`, and the headers of the answer."""
 
@@ -39,9 +43,9 @@ def with_response_headers(handler: Handler, audit_ids: AuditIDs) -> Handler:
         request.audit_id = audit_id[:_AUDIT_ID_LENGTH_MAX] if audit_id else audit_ids()
         response = await handler(request)
         headers = response.headers
-        headers.append(("audit-id", request.audit_id))
-        if not any(name.lower() == "cache-control" for name, _ in headers):
+        if not headers or not _has_cache_control(headers):
             headers.append(_CACHE_CONTROL)
+        headers.append(("audit-id", request.audit_id))
         return response
 
     return filtered

@@ -119,6 +119,9 @@ class Exchange:
         else:
             if not self.complete and not self.disconnected:
                 self._protocol.abort()
+        finally:
+            if self.task is not None:
+                self._protocol.tasks.discard(self.task)
 
     async def receive(self) -> ASGIMessage:
         """ASGI `receive`: pieces of the body, then `http.disconnect` once the client has gone or been answered."""

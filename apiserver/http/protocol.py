@@ -284,7 +284,6 @@ class APIProtocol(HttpToolsProtocol):
         task = self.loop.create_task(exchange.run(self._application))
         exchange.task = task
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def exchange_completed(self, exchange: Exchange) -> None:
         """The answer is written: go on with the next request, wait for one, or close."""

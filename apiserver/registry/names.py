@@ -50,9 +50,9 @@ def storage_key(resource: Resource, namespace: str, name: str) -> str:
         raise bad_request("Namespace parameter required.")
     if not name:
         raise bad_request("Name parameter required.")
-    if problems := path_segment_errors(name):
+    if "/" in name or "%" in name or name in (".", ".."):
         quoted = json.dumps(name, ensure_ascii=False)
-        raise bad_request(f"Name parameter invalid: {quoted}: {';'.join(problems)}")
+        raise bad_request(f"Name parameter invalid: {quoted}: {';'.join(path_segment_errors(name))}")
     if resource.namespaced:
         return f"{resource.storage_prefix}{namespace}/{name}"
     return f"{resource.storage_prefix}{name}"
