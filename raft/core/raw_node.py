@@ -219,18 +219,19 @@ class RawNode:
         raft = self._raft
         if raft.messages or raft.append_wanted or raft.read_states or raft.log.has_committed:
             return True
-        if SoftState(raft.lead, raft.role) != self._reported_soft_state:
+        if raft.lead != self._reported_soft_state.leader or raft.role is not self._reported_soft_state.role:
             return True
-        return self._in_flight is None and bool(
-            raft.after_persist
-            or raft.log.written < raft.log.last_index
-            or self._has_unwritten_snapshot
-            or raft.hard_state() != self._reported_hard_state
+        if self._in_flight is not None:
+            return False
+        log, before = raft.log, self._reported_hard_state
+        return bool(
+            log.committed != before.commit
+            or log.written < log.last_index
+            or raft.after_persist
+            or raft.term != before.term
+            or raft.vote != before.vote
+            or (log.pending_snapshot is not None and not log.snapshot_written)
         )
-
-    @property
-    def _has_unwritten_snapshot(self) -> bool:
-        return self._raft.log.pending_snapshot is not None and not self._raft.log.snapshot_written
 
     def ready(self) -> Ready:
         """Everything that is due since the last call.
@@ -240,11 +241,9 @@ class RawNode:
         raft = self._raft
         if raft.append_wanted:
             replication.flush_appends(raft)
-        soft_state: SoftState | None = SoftState(raft.lead, raft.role)
-        if soft_state == self._reported_soft_state:
-            soft_state = None
-        else:
-            self._reported_soft_state = SoftState(raft.lead, raft.role)
+        soft_state: SoftState | None = None
+        if raft.lead != self._reported_soft_state.leader or raft.role is not self._reported_soft_state.role:
+            soft_state = self._reported_soft_state = SoftState(raft.lead, raft.role)
         hard_state: HardState | None = None
         entries: tuple[Entry, ...] = ()
         snapshot: Snapshot | None = None
@@ -260,15 +259,13 @@ class RawNode:
 
     def _take_unwritten(self) -> tuple[HardState | None, tuple[Entry, ...], Snapshot | None, bool]:
         raft = self._raft
-        hard_state: HardState | None = raft.hard_state()
         before = self._reported_hard_state
         must_sync = raft.term != before.term or raft.vote != before.vote
-        if hard_state == before:
-            hard_state = None
-        else:
-            self._reported_hard_state = raft.hard_state()
+        hard_state: HardState | None = None
+        if must_sync or raft.log.committed != before.commit:
+            hard_state = self._reported_hard_state = raft.hard_state()
         entries = raft.log.take_unwritten()
-        snapshot = raft.log.pending_snapshot if self._has_unwritten_snapshot else None
+        snapshot = None if raft.log.snapshot_written else raft.log.pending_snapshot
         raft.log.snapshot_written = True
         must_sync = must_sync or bool(entries) or snapshot is not None
         promises, raft.after_persist = raft.after_persist, []

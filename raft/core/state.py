@@ -224,12 +224,20 @@ class Raft:
         return Progress(self.log.last_index + 1, window, recent_active=recent_active)
 
     def track_members(self) -> None:
-        """Make `progress` follow `conf_state`: newcomers are probed from the end of the log."""
-        # A newcomer counts as active, or a quorum check right after it joined would depose the leader.
+        """Make `progress` follow `conf_state`: newcomers are probed at the end of the log."""
         self.progress = {
-            member_id: self.progress.get(member_id) or self._new_progress(recent_active=True)
-            for member_id in self.conf_state.members()
+            member_id: self.progress.get(member_id) or self._newcomer() for member_id in self.conf_state.members()
         }
+
+    def _newcomer(self) -> Progress:
+        """Progress of somebody who has just joined.
+
+        It counts as active, or a quorum check right now would depose the leader; and it is to be sent the last entry,
+        so that it need not wait for a heartbeat to be probed.
+        """
+        newcomer = self._new_progress(recent_active=True)
+        newcomer.next = max(1, self.log.last_index)
+        return newcomer
 
     # Counting
 

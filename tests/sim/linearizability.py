@@ -26,7 +26,11 @@ class Operation:
 
 def is_linearizable(history: Sequence[Operation], initial: int = 0) -> bool:
     """Whether the operations on one register can be put in order; reads without answer must be left out."""
-    operations = sorted(history, key=lambda operation: operation.called)
+    # A write that got no answer and that nobody has seen may as well never have happened.
+    seen_values = {operation.value for operation in history if not operation.is_write}
+    operations = sorted(
+        (it for it in history if it.returned < INFINITY or it.value in seen_values), key=lambda it: it.called
+    )
     answered = 0
     for position, operation in enumerate(operations):
         if operation.returned < INFINITY:
@@ -37,20 +41,18 @@ def is_linearizable(history: Sequence[Operation], initial: int = 0) -> bool:
         done, state = stack.pop()
         if done & answered == answered:
             return True
+        first = (~done & (done + 1)).bit_length() - 1
+        candidates = []
         deadline = INFINITY + 1
-        for position, operation in enumerate(operations):
-            bit = 1 << position
-            if done & bit:
+        for position in range(first, len(operations)):
+            if done >> position & 1:
                 continue
+            operation = operations[position]
             if operation.called > deadline:
-                break  # somebody returned before this one was called, and so do all that follow
+                break  # somebody returned before this one was called, and before all that follow
             deadline = min(deadline, operation.returned)
-        for position, operation in enumerate(operations):
-            bit = 1 << position
-            if done & bit:
-                continue
-            if operation.called > deadline:
-                break
+            candidates.append((1 << position, operation))
+        for bit, operation in candidates:
             if not operation.is_write and operation.value != state:
                 continue
             following = (done | bit, operation.value if operation.is_write else state)

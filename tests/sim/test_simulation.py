@@ -21,7 +21,7 @@ def run_seed(seed: int) -> World:
     try:
         world.run()
     except BaseException as error:
-        print("\n".join(world.transcript[-200:]))
+        print("\n".join(world.transcript[-400:]))
         raise AssertionError(f"seed {seed} failed; replay it with SEED={seed}: {error}") from error
     return world
 
