@@ -34,8 +34,8 @@ class Codec:
         self._normalizers = Normalizers(scheme)
         # (apiVersion, kind) -> (start of the envelope, encoder)
         self._writers: dict[tuple[str, str], tuple[bytes, Encode]] = {}
-        # typeMeta bytes -> (apiVersion, kind, type name)
-        self._readers: dict[bytes, tuple[str, str, str]] = {}
+        # typeMeta bytes -> (type name, kind and apiVersion as the object starts with them)
+        self._readers: dict[bytes, tuple[str, dict[str, Any]]] = {}
 
     # Stored values.
 
@@ -75,8 +75,7 @@ class Codec:
                 length, start = read_varint(data, start + 1)
                 end = start + length
                 if data[end:] == ENVELOPE_TAIL:
-                    api_version, kind, type_name = reader
-                    return self._decoders.decode(type_name, data, start, end, {"kind": kind, "apiVersion": api_version})
+                    return self._decoders.decode(reader[0], data, start, end, reader[1])
             return self._from_envelope(data)
         except IndexError:
             raise DecodeError("unexpected EOF in the envelope") from None
@@ -102,8 +101,8 @@ class Codec:
 
         Raises UnknownObjectKindError or DecodeError.
         """
-        into = {} if isinstance(kind, str) else {"kind": kind[2], "apiVersion": GroupVersion(*kind[:2]).api_version}
-        return self._decoders.decode(self._type_name(kind), data, 0, len(data), into)
+        head = {} if isinstance(kind, str) else {"kind": kind[2], "apiVersion": GroupVersion(*kind[:2]).api_version}
+        return self._decoders.decode(self._type_name(kind), data, 0, len(data), head)
 
     def encode_list_proto(self, kind: Kind, metadata: dict[str, Any], item_bodies: Iterable[bytes]) -> bytes:
         """A list in its envelope, joined from bodies of items that are already encoded.
@@ -191,8 +190,9 @@ class Codec:
         except ValueError as error:
             raise DecodeError(str(error)) from None
         type_name = self._type_name((group_version.group, group_version.version, kind))
-        self._readers[type_meta] = api_version, kind, type_name
-        return self._decoders.decode(type_name, raw, 0, len(raw), {"kind": kind, "apiVersion": api_version})
+        head = {"kind": kind, "apiVersion": api_version}
+        self._readers[type_meta] = type_name, head
+        return self._decoders.decode(type_name, raw, 0, len(raw), head)
 
 
 def _json_value(data: bytes) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Decoders:
     def __init__(self, scheme: Scheme) -> None:
         self._scheme = scheme
         self._reference = ReferenceDecoder(scheme)
+        self._function_names: dict[str, str] = {}
         self._names: dict[str, Any] = {
             "V": read_varint,
             "I": read_signed,
@@ -77,18 +78,15 @@ class Decoders:
             "unusual": self._reference.decode,
         }
 
-    def decode(self, type_name: str, data: bytes, start: int, end: int, into: dict[str, Any]) -> dict[str, Any]:
-        """Read the message in data[start:end] into the object `into`, which has at most `kind` and `apiVersion`.
+    def decode(self, type_name: str, data: bytes, start: int, end: int, head: dict[str, Any]) -> dict[str, Any]:
+        """Read the message in data[start:end] into an object that starts with `head` (kind and apiVersion).
 
         Raises DecodeError.
         """
-        head = dict(into)
         try:
-            decoded: dict[str, Any] = self.get(type_name)(data, start, end, into)
+            decoded: dict[str, Any] = self._names[self._name(type_name)](data, start, end, head.copy())
         except (UnusualError, IndexError, ValueError, struct.error):
-            into.clear()
-            into.update(head)
-            return self._reference.decode(type_name, data, start, end, into)
+            return self._reference.decode(type_name, data, start, end, head.copy())
         except RecursionError:
             raise DecodeError("the message is nested too deeply") from None
         return decoded
@@ -100,8 +98,9 @@ class Decoders:
 
     def _name(self, type_name: str) -> str:
         """The name generated code calls a type's decoder by. Leaves are called with their bytes alone."""
-        name = "decode_" + type_name.replace(".", "_")
-        if name not in self._names:
+        name = self._function_names.get(type_name)
+        if name is None:
+            name = self._function_names[type_name] = "decode_" + type_name.replace(".", "_")
             type_ = self._scheme.type(type_name)
             if type_.json_only:
                 raise DecodeError(f"{type_.short_name} has no protobuf form")
@@ -150,8 +149,13 @@ class Decoders:
         def decode(data: bytes, start: int, end: int, into: dict[str, Any]) -> dict[str, Any]:
             position = start
             while position < end:
-                tag, position = read_varint(data, position)
-                length, position = read_varint(data, position)
+                tag, length = data[position], data[position + 1]
+                position += 2
+                if tag > 127:
+                    tag, length = tag & 127 | length << 7, data[position]
+                    position += 1
+                if length > 127:
+                    length, position = read_varint(data, position - 1)
                 found = table.get(tag)
                 if found is None or found[0] in into:
                     raise UnusualError
