@@ -29,6 +29,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from kvstore.environment import Clock, RealClock
 from kvstore.etcdpb import election_pb2, lock_pb2, rpc_pb2
+from kvstore.front.access import AccessControl
 from kvstore.front.gateway import add_gateway
 from kvstore.front.health import HealthService
 from kvstore.front.http_endpoints import MemberStatus, add_endpoints
@@ -39,6 +40,7 @@ from kvstore.front.service import CallContext, CallObserver, Kind, Method, Metho
 from kvstore.front.tls import ServerTLS, server_context
 
 __all__ = [
+    "AccessControl",
     "CallContext",
     "CallObserver",
     "Front",
@@ -73,6 +75,7 @@ def build_front(
     limits: FrontLimits | None = None,
     clock: Clock | None = None,
     observer: CallObserver | None = None,
+    access: AccessControl | None = None,
 ) -> Front:
     """A front for service objects by full name ("etcdserverpb.KV": …).
 
@@ -82,6 +85,7 @@ def build_front(
         health: `grpc.health.v1.Health`; one that always serves unless given.
         gateway: whether the JSON gateway is served under `/v3/` (`--enable-grpc-gateway`).
         limits, clock, observer: see `Front`.
+        access: which browsers and host names may ask over HTTP (`--cors`, `--host-whitelist`); all, unless given.
 
     Raises KeyError for a service etcd does not have.
     """
@@ -90,9 +94,9 @@ def build_front(
     methods = [method for name, service in services.items() for method in methods_of(descriptors[name], service)]
     methods += methods_of(health.descriptor, health)
     table = MethodTable(methods)
-    router = Router()
     limits = limits or FrontLimits()
     clock = clock or RealClock()
+    router = Router(clock, access or AccessControl())
     if member is not None:
         add_endpoints(router, member)
     if gateway:

@@ -162,6 +162,7 @@ class Http1Protocol(asyncio.Protocol):
             self._body,
             peer_name(transport),
             transport.get_extra_info("peercert") or None,
+            transport.get_extra_info("ssl_object") is not None,
         )
         if self._headers.get("expect", "").lower() == "100-continue":
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

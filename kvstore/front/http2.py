@@ -59,6 +59,7 @@ class Http2Protocol(asyncio.Protocol):
         self._flush_scheduled = False
         self._peer = ""
         self._peer_certificate: Mapping[str, Any] | None = None
+        self._secure = False
         self._heard = True
         self._keepalive: TimerHandle | None = None
         self._await_silence()
@@ -69,6 +70,7 @@ class Http2Protocol(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._transport = cast(asyncio.Transport, transport)
         self._peer = peer_name(transport)
+        self._secure = transport.get_extra_info("ssl_object") is not None
         self._peer_certificate = transport.get_extra_info("peercert") or None
         self._flush()
 
@@ -157,7 +159,9 @@ class Http2Protocol(asyncio.Protocol):
     def _on_request(self, event: RequestReceived) -> None:
         head = event.head
         if not head.is_grpc:
-            call: Call | _HttpCall = _HttpCall(self, event, self._router, self._peer, self._peer_certificate)
+            call: Call | _HttpCall = _HttpCall(
+                self, event, self._router, self._peer, self._peer_certificate, self._secure
+            )
         else:
             try:
                 call = self._open(event, head)
@@ -228,6 +232,7 @@ class _HttpCall:
         router: Router,
         peer: str,
         peer_certificate: Mapping[str, Any] | None,
+        secure: bool,
     ) -> None:
         self._driver = driver
         self._stream_id = event.stream_id
@@ -243,6 +248,7 @@ class _HttpCall:
             self._body,
             peer,
             peer_certificate,
+            secure,
         )
         self._task = driver.loop.create_task(self._run(router, request))
 

@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from typing import Any, Protocol
 
-__all__ = ["Body", "BodyError", "HttpHandler", "HttpRequest", "HttpResponse", "Router"]
+from kvstore.environment import Clock
+
+__all__ = ["Body", "BodyError", "HttpGuard", "HttpHandler", "HttpRequest", "HttpResponse", "Router"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +106,7 @@ class HttpRequest:
     body: Body
     peer: str = ""
     peer_certificate: Mapping[str, Any] | None = None
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +122,26 @@ class HttpResponse:
 HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
+class HttpGuard(Protocol):
+    """Stands before the handlers; `kvstore.front.access` is the one there is."""
+
+    async def handle(self, request: HttpRequest, handler: HttpHandler) -> HttpResponse:
+        """Answer, with the handler's help or without."""
+
+
 class Router:
     """Handlers by exact path, or by prefix for those that look at the path themselves.
 
     HEAD is answered as GET; whoever writes the response leaves its body out.
+
+    Args:
+        clock: for the Date field.
+        guard: runs before every handler and may answer in its place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, guard: HttpGuard) -> None:
+        self._clock = clock
+        self._guard = guard
         self._routes: dict[str, dict[str, HttpHandler]] = {}
         self._prefixes: dict[str, HttpHandler] = {}
 
@@ -138,16 +155,19 @@ class Router:
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """The response to a request: 404, 405, 413 and 500 included; never raises but for cancellation."""
-        handler = self._find(request)
-        if isinstance(handler, HttpResponse):
-            return handler
         try:
-            return await handler(request)
+            response = await self._guard.handle(request, self._answer)
         except BodyError as error:
-            return HttpResponse(error.status, error.message.encode() + b"\n")
+            response = HttpResponse(error.status, error.message.encode() + b"\n")
         except Exception:
             logger.exception("the handler of %s failed", request.path)
-            return HttpResponse(500, b"internal error\n")
+            response = HttpResponse(500, b"internal error\n")
+        date = formatdate(self._clock.now(), usegmt=True)
+        return replace(response, headers={**response.headers, "Date": date})
+
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
+        handler = self._find(request)
+        return handler if isinstance(handler, HttpResponse) else await handler(request)
 
     def _find(self, request: HttpRequest) -> HttpHandler | HttpResponse:
         methods = self._routes.get(request.path)
@@ -158,5 +178,5 @@ class Router:
             return HttpResponse(404, NOT_FOUND_TEXT)
         found = methods.get("GET" if request.method == "HEAD" else request.method)
         if found is None:
-            return HttpResponse(405, b"Method Not Allowed\n", headers={"allow": ", ".join(sorted(methods))})
+            return HttpResponse(405, b"Method Not Allowed\n", headers={"Allow": ", ".join(sorted(methods))})
         return found

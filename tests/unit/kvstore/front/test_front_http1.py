@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kvstore.front import FrontLimits, HttpRequest, HttpResponse, Router, build_front, http_endpoints
+from kvstore.front import AccessControl, FrontLimits, HttpRequest, HttpResponse, Router, build_front, http_endpoints
 from kvstore.front.frames import CLIENT_PREFACE
 
 
@@ -219,6 +220,30 @@ async def test_a_silent_client_is_let_go() -> None:
     assert await talk(port, b"PRI * HT") == b""
     assert await talk(port, b"GET / HTTP/1.1\r\n") == b""
     await front.close(1.0)
+
+
+async def test_scripts_and_strange_names() -> None:
+    access = AccessControl(origins=frozenset(("https://a.example",)), hosts=frozenset(("localhost", "::1")))
+    front = build_front({}, member=FakeMember(), access=access)
+    (url,) = await front.listen(["http://127.0.0.1:0"])
+    port = int(url.rpartition(":")[2])
+    request = "GET /livez HTTP/1.0\r\nHost: {}\r\nOrigin: {}\r\n\r\n"
+    for host, origin, status, allowed in (
+        ("localhost:2379", "https://a.example", 200, True),
+        ("[::1]:2379", "https://b.example", 200, False),
+        ("localhost", "", 200, False),
+        ("evil.example", "https://a.example", 421, False),
+    ):
+        response = await talk(port, request.format(host, origin).encode())
+        assert (status_of(response), b"Access-Control-Allow-Origin: https://a.example" in response) == (status, allowed)
+    await front.close(1.0)
+
+
+async def test_preflight_requests_and_dates(member) -> None:
+    response = await talk(member.port, get("/anything", method="OPTIONS"))
+    assert status_of(response) == 200
+    assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in response
+    assert re.search(rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r\n", response)
 
 
 async def test_routes_by_prefix() -> None:
