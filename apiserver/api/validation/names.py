@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from apiserver.api.label_format import label_key_problems, label_value_problems
@@ -266,19 +266,26 @@ def _of_generated(problems: Callable[[str], list[str]]) -> NameRule:
 
 def _ip_name(name: str, prefix: bool) -> list[str]:
     try:
-        canonical = str(ip_address(name))
+        address = ip_address(name)
     except ValueError:
-        return ["not a valid IP address"]
-    return [] if canonical == name else ["must be a canonical form IP address"]
+        parts = name.split(".")
+        stripped = ".".join(part.lstrip("0") or "0" for part in parts)
+        if len(parts) == 4 and stripped != name and not _ip_name(stripped, prefix):
+            return ["must not have leading 0s"]
+        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return ["must not be an IPv4-mapped IPv6 address"]
+    return [] if str(address) == name else [f'must be in canonical form ("{address}")']
 
 
 NAME_RULES: Final[dict[str, NameRule]] = {
     "any": lambda name, prefix: [],
+    "caseless": _of_generated(lambda name: dns_subdomain_problems(name.lower())),
+    "config key": lambda name, prefix: config_key_problems(name),
     "dns1035": _of_generated(dns1035_label_problems),
     "ip": _ip_name,
     "label": _of_generated(dns_label_problems),
     "path": path_segment_problems,
-    "service": _of_generated(dns_label_problems),
     "subdomain": _of_generated(dns_subdomain_problems),
 }
 """Rules for `metadata.name` by what `KindRules.name` says; the second argument is True for a generateName."""

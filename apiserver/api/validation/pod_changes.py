@@ -259,7 +259,7 @@ def _check_claim_statuses(errors: Errors, status: Obj, spec: Obj) -> None:
 def check_ephemeral_update(errors: Errors, pod: Obj, old: Obj) -> list[FieldError]:
     """Ephemeral containers come, and stay as they are. Returns all errors, or the one that makes the rest moot."""
     if _MIRROR in (old["metadata"].get("annotations") or EMPTY):
-        return [field_forbidden("", "static pods do not support ephemeral containers")]
+        return [field_forbidden("[]", "static pods do not support ephemeral containers")]
     check_pod(errors, pod)
     _check_annotation_changes(errors, pod, old)
     now = {each.get("name"): each for each in (pod.get("spec") or EMPTY).get("ephemeralContainers") or ()}
@@ -278,9 +278,9 @@ def check_pod_resize(errors: Errors, pod: Obj, old: Obj) -> list[FieldError]:
     """CPU and memory of containers, or of the pod as a whole, may change; nothing else (KEP-1287)."""
     before, spec = old.get("spec") or EMPTY, pod.get("spec") or EMPTY
     if _MIRROR in (old["metadata"].get("annotations") or EMPTY):
-        return [field_forbidden("", "static pods cannot be resized")]
+        return [field_forbidden("[]", "static pods cannot be resized")]
     if (before.get("os") or EMPTY).get("name") == "windows":
-        return [field_forbidden("", "windows pods cannot be resized")]
+        return [field_forbidden("[]", "windows pods cannot be resized")]
     check_pod(errors, pod)
     quality = (old.get("status") or EMPTY).get("qosClass") or qos_class(before)
     if quality != qos_class(spec):

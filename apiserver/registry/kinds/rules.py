@@ -19,7 +19,7 @@ class KindRules:
     """Rules of one kind.
 
     Attributes:
-        name: which names are valid: "subdomain", "label", "dns1035", "path", "rbac" (a path segment) or "any".
+        name: which names are valid: a key of `api.validation.names.NAME_RULES`.
         create_on_update: whether PUT creates what does not exist.
         unconditional_update: whether PUT may come without resourceVersion.
         generation: members whose change counts a generation ("*" for all but metadata); empty: not counted.
@@ -49,7 +49,7 @@ _RULES: Final[dict[tuple[str, str], KindRules]] = {
     ("", "pods"): KindRules(generation=_SPEC, status_metadata="deletionTimestamp ownerReferences"),
     ("", "podtemplates"): KindRules(generation=("template",)),
     ("", "replicationcontrollers"): KindRules(generation=_SPEC),
-    ("", "services"): KindRules("service", create_on_update=True),
+    ("", "services"): KindRules("label", create_on_update=True),
     ("admissionregistration.k8s.io", "mutatingadmissionpolicies"): _POLICY,
     ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"): _POLICY,
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): _WEBHOOKS,
@@ -67,14 +67,16 @@ _RULES: Final[dict[tuple[str, str], KindRules]] = {
     ("apps", "daemonsets"): KindRules(generation=_SPEC),
     ("apps", "deployments"): KindRules(generation=("spec", "metadata.annotations"), status_metadata="labels"),
     ("apps", "replicasets"): KindRules(generation=_SPEC),
-    ("apps", "statefulsets"): KindRules("statefulset", generation=_SPEC),
+    ("apps", "statefulsets"): KindRules("label", generation=_SPEC),
     ("autoscaling", "horizontalpodautoscalers"): KindRules(generation=_SPEC),
     ("batch", "cronjobs"): KindRules(generation=_SPEC),
     ("batch", "jobs"): KindRules(generation=_SPEC),
-    ("certificates.k8s.io", "certificatesigningrequests"): KindRules("path"),
-    ("certificates.k8s.io", "clustertrustbundles"): KindRules("trustbundle", unconditional_update=False),
+    ("certificates.k8s.io", "certificatesigningrequests"): KindRules("any"),
+    ("certificates.k8s.io", "clustertrustbundles"): KindRules("any", unconditional_update=False),
     ("certificates.k8s.io", "podcertificaterequests"): KindRules(unconditional_update=False, status_metadata="reset"),
-    ("coordination.k8s.io", "leasecandidates"): KindRules(create_on_update=True, unconditional_update=False),
+    ("coordination.k8s.io", "leasecandidates"): KindRules(
+        "config key", create_on_update=True, unconditional_update=False
+    ),
     ("coordination.k8s.io", "leases"): KindRules(create_on_update=True, unconditional_update=False),
     ("discovery.k8s.io", "endpointslices"): KindRules(generation=("*", "metadata.labels")),
     ("events.k8s.io", "events"): KindRules(create_on_update=True),
@@ -106,7 +108,7 @@ _RULES: Final[dict[tuple[str, str], KindRules]] = {
     ("scheduling.k8s.io", "compositepodgroups"): KindRules(unconditional_update=False, status_metadata="reset"),
     ("scheduling.k8s.io", "podgroups"): KindRules(unconditional_update=False, status_metadata="reset"),
     ("scheduling.k8s.io", "workloads"): KindRules(unconditional_update=False),
-    ("storage.k8s.io", "csidrivers"): KindRules(unconditional_update=False),
+    ("storage.k8s.io", "csidrivers"): KindRules("caseless", unconditional_update=False, generation=_SPEC),
     ("storage.k8s.io", "csinodes"): KindRules(unconditional_update=False, status_metadata="reset"),
     ("storage.k8s.io", "csistoragecapacities"): KindRules(unconditional_update=False),
     ("storage.k8s.io", "volumeattachments"): KindRules(unconditional_update=False, status_metadata="reset"),
