@@ -18,6 +18,11 @@ READY = re.compile(r"ready .*?(https://[^\s]+)")
 START_SECONDS_MAX = 30.0
 
 
+def compiled_environment() -> dict[str, str]:
+    """The environment of an installed program: byte code is kept, whatever is set for this process."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class ServerProcess:
     """One server on a free port. `start` returns when it has printed its ready line."""
 
@@ -41,7 +46,7 @@ class ServerProcess:
         command = [str(BIN / "mini-apiserver"), f"--data-dir={self.data_dir}", f"--secure-port={port}", *self.flags]
         started = time.perf_counter()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=compiled_environment())
         line = self._ready_line(started)
         match = READY.search(line)
         assert match, f"not a ready line: {line!r}"

@@ -83,14 +83,14 @@ def test_create_get_in_every_output_form(kubectl: Kubectl, namespace: str) -> No
 
 
 def test_get_wide_selectors_sorting_and_all_namespaces(kubectl: Kubectl, namespace: str) -> None:
-    for name, app in (("b", "x"), ("a", "y"), ("c", "x")):
+    for name, app in (("b", "red"), ("a", "tan"), ("c", "red")):
         kubectl("apply", "-n", namespace, "-f", "-", stdin=POD % (name, app))
     wide = columns(kubectl("get", "pods", "-n", namespace, "-o", "wide"))
     assert wide[0] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED NODE", "READINESS GATES"]
     assert wide[1][:4] == ["a", "0/1", "Pending", "0"]
-    names = kubectl("get", "pods", "-n", namespace, "-l", "app=x", "-o", "name").split()
+    names = kubectl("get", "pods", "-n", namespace, "-l", "app=red", "-o", "name").split()
     assert names == ["pod/b", "pod/c"]
-    assert kubectl("get", "pods", "-n", namespace, "-l", "app in (y,z)", "-o", "name").split() == ["pod/a"]
+    assert kubectl("get", "pods", "-n", namespace, "-l", "app in (tan,blue)", "-o", "name").split() == ["pod/a"]
     assert kubectl("get", "pods", "-n", namespace, "--field-selector=metadata.name=b", "-o", "name").split() == [
         "pod/b"
     ]
