@@ -45,11 +45,11 @@ class ASGIApplication:
         headers += [_header(name, value) for name, value in response.headers]
         body = response.body
         if isinstance(body, bytes):
-            headers.append((b"content-length", b"%d" % len(body)))
-            if "http.response.whole" in scope["extensions"]:
+            if "http.response.whole" in scope.get("extensions", ()):
                 message = {"type": "http.response.whole", "status": response.status, "headers": headers, "body": body}
                 await send(message)
                 return
+            headers.append((b"content-length", b"%d" % len(body)))
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         else:
@@ -59,7 +59,7 @@ class ASGIApplication:
     def _request(self, scope: dict[str, Any], receive: _Receive) -> Request:
         client = scope["client"]
         query = scope["query_string"]
-        extensions = scope.setdefault("extensions", {})
+        extensions = scope.get("extensions") or {}
         reader = _BodyReader(receive, scope["headers"])
         return Request(
             method=scope["method"],

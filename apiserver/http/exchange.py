@@ -44,6 +44,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
+        "_body_read",
         "_chunked",
         "_head",
         "_protocol",
@@ -56,7 +57,6 @@ class Exchange:
         "keep_alive",
         "response_started",
         "scope",
-        "task",
     )
 
     def __init__(self, protocol: APIProtocol, scope: dict[str, Any], keep_alive: bool, expects_continue: bool) -> None:
@@ -68,8 +68,8 @@ class Exchange:
         self.complete = False
         self.response_started = False
         self.body_complete = False
-        self.task: asyncio.Task[None] | None = None
-        self._body: bytearray | None = None
+        self._body: bytearray | bytes | None = None
+        self._body_read = False
         self._reader: asyncio.Future[None] | None = None
         self._head: list[bytes] | None = None
         self._chunked = False
@@ -77,12 +77,18 @@ class Exchange:
 
     # What the protocol tells
 
+    def whole_body(self, data: bytes) -> None:
+        """The request is here whole."""
+        self._body = data
+        self.body_complete = True
+
     def body_received(self, data: bytes) -> bool:
         """Take a piece of the body; True when reading should pause until it is asked for."""
         if self.complete:
             return False
         if self._body is None:
             self._body = bytearray()
+        assert isinstance(self._body, bytearray)
         self._body += data
         self._wake()
         return len(self._body) > PAUSE_READING_BYTES
@@ -119,9 +125,6 @@ class Exchange:
         else:
             if not self.complete and not self.disconnected:
                 self._protocol.abort()
-        finally:
-            if self.task is not None:
-                self._protocol.tasks.discard(self.task)
 
     async def receive(self) -> ASGIMessage:
         """ASGI `receive`: pieces of the body, then `http.disconnect` once the client has gone or been answered."""
@@ -131,9 +134,8 @@ class Exchange:
             protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.disconnected or self.complete):
             body, self._body = self._body, None
-            if body is not None or (self.body_complete and "read" not in self.scope):
-                if self.body_complete:
-                    self.scope["read"] = True
+            if body is not None or (self.body_complete and not self._body_read):
+                self._body_read = self.body_complete
                 return {"type": "http.request", "body": bytes(body or b""), "more_body": not self.body_complete}
             protocol.flow.resume_reading()
             self._reader = protocol.loop.create_future()
@@ -149,42 +151,59 @@ class Exchange:
             return
         kind = message["type"]
         if kind == "http.response.whole":
-            self._start(message["status"], message["headers"])
-            self._send_body(message["body"], False)
+            self._send_whole(message["status"], message["headers"], message["body"])
         elif kind == "http.response.body":
             self._send_body(message.get("body", b""), message.get("more_body", False))
         else:
             self._start(message["status"], message["headers"])
 
-    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def _send_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer in one write."""
         assert not self.response_started
         self.response_started = True
-        self.expects_continue = False
         protocol = self._protocol
-        head = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()]
-        head.extend([b"%b: %b\r\n" % header for header in headers])
-        head.append(protocol.date_header())
+        parts = self._head_lines(status, headers)
+        if status in _WITHOUT_BODY:
+            parts.append(b"\r\n")
+        else:
+            parts.append(b"content-length: %d\r\n\r\n" % len(body))
+            if self.scope["method"] != "HEAD":
+                parts.append(body)
+        protocol.transport.write(b"".join(parts))
+        self.complete = True
+        if self._reader is not None:
+            self._wake()
+        protocol.exchange_completed(self)
+
+    def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """Everything before the empty line, except what says how long the body is."""
+        self.expects_continue = False
+        if not self.body_complete or self._protocol.closing:
+            self.keep_alive = False
+        lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()]
+        lines += [b"%b: %b\r\n" % header for header in headers]
+        lines.append(self._protocol.date_header())
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return lines
+
+    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head of an answer that comes in pieces; it leaves with the first of them."""
+        assert not self.response_started
+        self.response_started = True
         length = next((value for name, value in headers if name == b"content-length"), None)
-        without_body = status in _WITHOUT_BODY or self.scope["method"] == "HEAD"
-        if without_body:
+        framing = b""
+        if status in _WITHOUT_BODY or self.scope["method"] == "HEAD":
             self._remaining = 0
         elif length is not None:
             self._remaining = int(length)
         elif self.scope["http_version"] == "1.1":
             self._chunked = True
-            head.append(b"transfer-encoding: chunked\r\n")
+            framing = b"transfer-encoding: chunked\r\n"
         else:  # HTTP/1.0: the end of the connection is the end of the body
             self.keep_alive = False
             self._remaining = -1
-        if not self.body_complete or protocol.closing:
-            self.keep_alive = False
-        if not self.keep_alive:
-            head.append(b"connection: close\r\n")
-        head.append(b"\r\n")
-        self._head = head
-        if without_body:
-            self._remaining = 0
-            self._chunked = False
+        self._head = [*self._head_lines(status, headers), framing, b"\r\n"]
 
     def _send_body(self, body: bytes, more: bool) -> None:
         assert self.response_started

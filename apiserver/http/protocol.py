@@ -79,7 +79,6 @@ class APIProtocol(HttpToolsProtocol):
         closing: the server is draining; every answer closes its connection.
     """
 
-    clock: Clock
     limits = ConnectionLimits
 
     def __init__(
@@ -90,23 +89,27 @@ class APIProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.clock = app_state["clock"]
+        self.clock: Clock = app_state["clock"]
         self.date_header: _DateHeader = app_state.setdefault("date_header", _DateHeader(self.clock))
         self.closing = False
         self.deadline = _NEVER
+        self._application = cast(ASGIApp, config.loaded_app)
+        self._known: KnownHeads = app_state.setdefault("known_heads", KnownHeads())
+        self._scope_template: dict[str, Any] = {}
+        # The exchanges, and the task that serves them one after the other.
         self._waiting: deque[Exchange] = deque()
         self._current: Exchange | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._ended = False
+        # The request being parsed.
         self._receiving: Exchange | None = None
-        self._header_bytes = 0
+        self._in_message = False
+        self._block = b""
         self._url = b""
         self._header_list: list[tuple[bytes, bytes]] = []
+        self._header_bytes = 0
         self._expects_continue = False
-        self._asgi = {"version": "3.0", "spec_version": "2.3"}
-        self._certificate: bytes | None = None
-        self._known: KnownHeads = app_state.setdefault("known_heads", KnownHeads())
-        self._block = b""
-        self._in_message = False
-        self._application = cast(ASGIApp, config.loaded_app)
 
     # Connection
 
@@ -114,8 +117,17 @@ class APIProtocol(HttpToolsProtocol):
         """Keep the client certificate."""
         super().connection_made(transport)
         ssl_object = transport.get_extra_info("ssl_object")
-        if ssl_object is not None:
-            self._certificate = ssl_object.getpeercert(binary_form=True)
+        certificate = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
+        self._scope_template = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "extensions": {"client_certificate": certificate, "headers": {}, "http.response.whole": {}},
+        }
         self.deadline = self.clock.monotonic() + self.limits.idle_seconds
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -127,22 +139,34 @@ class APIProtocol(HttpToolsProtocol):
             if exchange is not None:
                 exchange.connection_lost()
         self._waiting.clear()
+        self._end()
+
+    def _close(self) -> None:
+        """Close the transport, which flushes first, and let the worker go."""
+        self.transport.close()
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def abort(self) -> None:
         """Close at once: an answer could not be finished, and the client must not take it for whole."""
         if not self.transport.is_closing():
             self.transport.abort()
+        self._end()
 
     def shutdown(self) -> None:
         """The server is draining: close now if idle, else after the current answer."""
         self.closing = True
         if self._current is None:
-            self.transport.close()
+            self._close()
 
     def expire(self, now: float) -> None:
         """Close a connection that has waited too long (called by the server's sweep)."""
         if self.deadline <= now and not self.transport.is_closing():
-            self.transport.close()
+            self._close()
 
     # Parsing
 
@@ -152,11 +176,8 @@ class APIProtocol(HttpToolsProtocol):
             known = self._known.match(data)
             if known is not None:
                 method, target, head, body = known
-                scope = self._scope(method, target, head.headers, head.map)
-                exchange = Exchange(self, scope, True, False)
-                if body:
-                    exchange.body_received(body)
-                exchange.body_complete = True
+                exchange = Exchange(self, self._scope(method, target, head.headers, head.map), True, False)
+                exchange.whole_body(body)
                 self.deadline = _NEVER
                 self._begin(exchange)
                 return
@@ -183,7 +204,7 @@ class APIProtocol(HttpToolsProtocol):
             body = f"{status} {text}".encode()
             head = b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n" % body
             self.transport.write(head + body)
-        self.transport.close()
+        self._close()
 
     def on_message_begin(self) -> None:
         """Parser callback."""
@@ -247,21 +268,14 @@ class APIProtocol(HttpToolsProtocol):
     ) -> dict[str, Any]:
         raw_path, _, query = target.partition(b"?")
         path = raw_path.decode("latin-1")
-        return {
-            "type": "http",
-            "asgi": self._asgi,
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": "",
-            "method": method,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": headers,
-            "extensions": {"client_certificate": self._certificate, "headers": mapped, "http.response.whole": {}},
-        }
+        scope = self._scope_template.copy()
+        scope["method"] = method
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        scope["headers"] = headers
+        scope["extensions"] = {**scope["extensions"], "headers": mapped}
+        return scope
 
     def on_body(self, body: bytes) -> None:
         """Parser callback."""
@@ -275,15 +289,33 @@ class APIProtocol(HttpToolsProtocol):
         if exchange is not None:
             exchange.message_completed()
             if exchange.complete and not exchange.keep_alive:  # what was left of its body has been thrown away
-                self.transport.close()
+                self._close()
 
     # Exchanges
 
     def _begin(self, exchange: Exchange) -> None:
+        """Hand an exchange to the worker."""
         self._current = exchange
-        task = self.loop.create_task(exchange.run(self._application))
-        exchange.task = task
-        self.tasks.add(task)
+        idle = self._idle
+        if idle is not None:
+            self._idle = None
+            if not idle.done():
+                idle.set_result(None)
+        elif self._worker is None:
+            self._worker = self.loop.create_task(self._serve())
+            self.tasks.add(self._worker)
+            self._worker.add_done_callback(self.tasks.discard)
+
+    async def _serve(self) -> None:
+        """Serve the exchanges of the connection one after the other: one task for all of them, since making a task
+        costs more than waking one."""
+        while not self._ended:
+            exchange = self._current
+            if exchange is None or exchange.complete:
+                self._idle = self.loop.create_future()
+                await self._idle
+                continue
+            await exchange.run(self._application)
 
     def exchange_completed(self, exchange: Exchange) -> None:
         """The answer is written: go on with the next request, wait for one, or close."""
@@ -292,7 +324,7 @@ class APIProtocol(HttpToolsProtocol):
             return
         if not exchange.keep_alive:
             if exchange.body_complete:
-                self.transport.close()
+                self._close()
             else:  # closing with unread bytes would reset the connection before the client has read the answer
                 self.deadline = self.clock.monotonic() + self.limits.linger_seconds
                 self.flow.resume_reading()
