@@ -43,14 +43,16 @@ Decode = Callable[[bytes, int, int, Any], Any]
 _SECOND_TAG_BYTE: Final = "if t > 127: t = t & 127 | b[p+1] << 7; p += 1"
 # A length of more than one byte; two bytes are by far the most frequent.
 _LONG: Final = "if n > 127: n, p = (n + (b[p] << 7) - 128, p + 1) if b[p] < 128 else V(b, p - 1)"
-# One entry of a map of short strings; `strings_map` takes the others.
+# One entry of a map of strings whose key is shorter than 128 bytes; `strings_map` takes the others. Where the value's
+# length has three bytes, two are read, and the end does not fit.
 _STRINGS_ENTRY: Final = [
-    "n = b[p+1]; k = p + 4; q = k + b[p+3]; e = p + 2 + n",
-    "if n < 128 and b[p+2] == 10 and b[q] == 18 and q + 2 + b[q+1] == e:",
-    "    m[b[k:q].decode()] = b[q+2:e].decode()",
+    "n = b[p+1]; p += 2",
+    _LONG,
+    "e = p + n; k = p + 2; q = k + b[p+1]; n = b[q+1]; s = q + 2",
+    "if n > 127: n += (b[s] << 7) - 128; s += 1",
+    "if s + n == e and b[p] == 10 and b[q] == 18 and b[p+1] < 128:",
+    "    m[b[k:q].decode()] = b[s:e].decode()",
     "else:",
-    "    n, p = V(b, p + 1)",
-    "    e = p + n",
     "    strings_map(b, p, e, m)",
     "p = e",
 ]
