@@ -54,7 +54,7 @@ class _Parsers:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag. `help` says what it does; without, it is accepted for the sake of those who pass it, and does nothing."""
+    """One flag. `help` says what it does; without, it is accepted for the sake of who passes it, and does nothing."""
 
     name: str
     parse: Callable[[str], Any]
