@@ -210,6 +210,10 @@ class SubresourceStrategy(Strategy):
         """A subresource has none."""
         return None
 
+    def keep_metadata(self, obj: Object, old: Object) -> None:
+        """Give the metadata that belongs to the main resource its old values (`metav1.ResetObjectMetaForStatus`)."""
+        self.keep(obj["metadata"], old["metadata"], *_METADATA_OF_THE_MAIN_RESOURCE)
+
 
 class StatusStrategy(SubresourceStrategy):
     """Writes of `/status`: the spec stays, and of the metadata what the kind says (`KindRules.status_metadata`)."""
@@ -222,7 +226,7 @@ class StatusStrategy(SubresourceStrategy):
         metadata, old_metadata = obj["metadata"], old["metadata"]
         match self.rules.status_metadata:
             case "reset":
-                self.keep(metadata, old_metadata, *_METADATA_OF_THE_MAIN_RESOURCE)
+                self.keep_metadata(obj, old)
             case "old":
                 obj["metadata"] = {
                     **old_metadata,

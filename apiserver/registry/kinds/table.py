@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from apiserver.registry.kinds.namespaces import NamespaceStrategy
+from apiserver.registry.kinds.pods import PodStrategy
 from apiserver.registry.kinds.services import ServiceStrategy
 from apiserver.registry.strategy import Strategy
 
 __all__ = ["STRATEGIES"]
 
 STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
+    ("", "namespaces"): NamespaceStrategy,
+    ("", "pods"): PodStrategy,
     ("", "services"): ServiceStrategy,
 }
