@@ -7,9 +7,10 @@ from functools import partial
 
 from apiserver.api.scheme import Resource
 from apiserver.storage import errors
-from apiserver.storage.entries import Entry
+from apiserver.storage.entries import CorruptEntry, Entry
 from apiserver.storage.etcd3 import PAGE_OBJECTS_MAX, Etcd3Storage
 from apiserver.storage.feed import Feed
+from apiserver.storage.history import read_changes
 from apiserver.storage.keys import REGISTRY_PREFIX, prefix_end
 from apiserver.storage.resource_cache import ResourceCache
 from kvstore.errors import EtcdError
@@ -34,12 +35,13 @@ class CacheSet:
         # Events that arrive while a resource is being loaded, and those who wait for it.
         self._arriving: dict[str, list[kv_pb2.Event]] = {}
         self._loading: dict[str, asyncio.Task[ResourceCache]] = {}
+        self._reaching: dict[str, asyncio.Task[None]] = {}
         self._receiving = False
         storage.own_writes.listener = self._own_write
 
     async def close(self) -> None:
         """End the feed and every watch."""
-        for task in list(self._loading.values()):
+        for task in [*self._loading.values(), *self._reaching.values()]:
             task.cancel()
         await self.feed.close()
         self._storage.own_writes.watch(False)
@@ -72,8 +74,26 @@ class CacheSet:
         while True:
             cache = await self.cache(resource)
             if self.revision_of(cache) >= minimum:
+                if cache.corrupt:
+                    await self._reopen_corrupt(resource, cache)
                 return cache
             await self.feed.waiters.wait(minimum, partial(self.revision_of, cache))
+
+    async def cannot_wait(self, resource: Resource, minimum: int) -> bool:
+        """Whether the cache is behind, and the store cannot say when it has caught up: then the store must be asked."""
+        cache = await self.cache(resource)
+        return not self.feed.progress_supported and self.revision_of(cache) < minimum
+
+    async def _reopen_corrupt(self, resource: Resource, cache: ResourceCache) -> None:
+        """Values that could not be opened may be by now: a key was added, the KMS is back."""
+        for key in sorted(cache.corrupt):
+            entry = cache.get(key)
+            if not isinstance(entry, CorruptEntry):
+                continue
+            opened = await self._storage.reopen(resource, entry)
+            if isinstance(opened, CorruptEntry):
+                return
+            cache.replace_corrupt(opened)
 
     async def cache(self, resource: Resource) -> ResourceCache:
         """The resource's cache, loaded if it was not; everybody who asks meanwhile waits for the one load."""
@@ -87,6 +107,28 @@ class CacheSet:
             task.add_done_callback(_retrieve)
             self._loading[prefix] = task
         return await asyncio.shield(task)
+
+    async def reach_back(self, cache: ResourceCache, revision: int) -> None:
+        """Let the cache's window begin at a revision from before it was loaded, if the store still has that.
+
+        Many watches may ask at once after a restart; the oldest revision serves those that come while it is read.
+        """
+        while revision < cache.log.floor and cache.log.extensible and self.feed.progress_supported:
+            task = self._reaching.get(cache.prefix)
+            if task is not None:
+                await asyncio.wait([task])
+                continue
+            task = asyncio.get_running_loop().create_task(self._extend(cache, revision))
+            self._reaching[cache.prefix] = task
+            task.add_done_callback(lambda _: self._reaching.pop(cache.prefix, None))
+            await asyncio.shield(task)
+            return
+
+    async def _extend(self, cache: ResourceCache, revision: int) -> None:
+        floor = cache.log.floor
+        changes = await read_changes(self._storage, cache.resource, revision, floor)
+        if changes is not None and cache.log.extensible and cache.log.floor == floor:
+            cache.log.extend_back(changes, revision)
 
     async def _load(self, resource: Resource, prefix: str) -> ResourceCache:
         """Read everything at one revision, then catch up with the events that came meanwhile.

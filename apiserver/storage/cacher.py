@@ -102,12 +102,12 @@ class Cacher:
 
     async def get(self, resource: Resource, key: str, *, resource_version: str = "") -> Entry:
         """See `Storage.get`."""
-        if resource_version == "":
-            minimum = await self._revisions.current()
-        else:
-            minimum = parse_resource_version(resource_version)
+        consistent = resource_version == ""
+        minimum = await self._revisions.current() if consistent else parse_resource_version(resource_version)
         cache = self._caches.loaded(resource)
-        if cache is None or self._caches.revision_of(cache) < minimum:
+        if cache is None or self._caches.revision_of(cache) < minimum or cache.corrupt:
+            if consistent and await self._caches.cannot_wait(resource, minimum):
+                return await self._storage.get(resource, key)
             cache = await self._caches.fresh(resource, minimum)
         entry = cache.get(key)
         if entry is None:
@@ -122,6 +122,8 @@ class Cacher:
         minimum = plan.exact or plan.minimum
         if plan.consistent:
             minimum = await self._revisions.current()
+            if await self._caches.cannot_wait(resource, minimum):
+                return await self._storage.list(resource, options)
         cache = await self._caches.fresh(resource, minimum)
         if plan.exact == 0 or plan.exact == self._caches.revision_of(cache):
             revision = self._caches.revision_of(cache)
@@ -157,6 +159,9 @@ class Cacher:
         # A watch from a revision to come waits for its events, not for the revision.
         wait_for = minimum if initial or version == 0 else 0
         cache = await self._caches.fresh(resource, wait_for)
+        if version > 0 and not initial and version < cache.log.floor:
+            await self._caches.reach_back(cache, version)
+            cache = await self._caches.fresh(resource, wait_for)
         selection = Selection(resource, options.namespace, options.labels, options.fields)
         now = self._caches.revision_of(cache)
         start = max(version, now)

@@ -83,6 +83,7 @@ class ChangeLog:
         self._changes: list[Change] = []
         self._first = 0  # changes before this position are dropped
         self._floor = start_revision
+        self._trimmed = False
 
     def __len__(self) -> int:
         return len(self._changes) - self._first
@@ -91,6 +92,18 @@ class ChangeLog:
     def floor(self) -> int:
         """The oldest revision whose following changes are all kept."""
         return self._floor
+
+    @property
+    def extensible(self) -> bool:
+        """Whether what happened before the window may be put in front of it: nothing was let go of yet."""
+        return not self._trimmed
+
+    def extend_back(self, changes: list[Change], floor: int) -> None:
+        """Put the changes between `floor` and the present floor in front."""
+        assert self.extensible
+        assert floor < self._floor
+        self._changes[:0] = changes
+        self._floor = floor
 
     def append(self, change: Change) -> None:
         """Keep a change, which is newer than all others, and let go of old ones."""
@@ -101,6 +114,7 @@ class ChangeLog:
                 break
             self._floor = oldest.revision
             self._first += 1
+            self._trimmed = True
         if self._first > _TRIM_MIN and self._first * 2 > len(self._changes):
             del self._changes[: self._first]
             self._first = 0

@@ -255,12 +255,19 @@ def _dump(obj: dict[str, Any]) -> bytes:
 
 
 class CorruptEntry(Entry):
-    """A value that cannot be opened: it has a key and a revision, and every look inside raises why."""
+    """A value that cannot be opened: it has a key and a revision, and every look inside raises why.
 
-    __slots__ = ("_problem",)
+    Attributes:
+        sealed: the value as it is in the store; opening it may succeed later, when a key or a KMS has come back.
+    """
 
-    def __init__(self, family: Family, key: str, revision: int, problem: StatusError) -> None:
-        super().__init__(family, key, revision, b"")
+    __slots__ = ("_problem", "sealed")
+
+    def __init__(
+        self, family: Family, key: str, revision: int, problem: StatusError, *, sealed: bytes = b"", lease: int = 0
+    ) -> None:
+        super().__init__(family, key, revision, b"", lease=lease)
+        self.sealed = sealed
         self._problem = problem
 
     def json(self, resource: Resource) -> bytes:

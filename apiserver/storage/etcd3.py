@@ -81,8 +81,16 @@ class Etcd3Storage:
         transformer = self.transformer(resource)
         if transformer is IDENTITY:
             return [Entry(family, kv.key.decode(), kv.mod_revision, kv.value, lease=kv.lease) for kv in kvs]
-        await transformer.prepare([kv.value for kv in kvs])
-        return [self._open(family, transformer, kv) for kv in kvs]
+        try:
+            await transformer.prepare([kv.value for kv in kvs])
+        except StatusError as error:
+            return [_corrupt(family, kv, error) for kv in kvs]
+        return [_open(family, transformer, kv) for kv in kvs]
+
+    async def reopen(self, resource: Resource, entry: CorruptEntry) -> Entry:
+        """Try again to open a value that could not be opened; gives another `CorruptEntry` if it still cannot."""
+        kv = kv_pb2.KeyValue(key=entry.key.encode(), value=entry.sealed, mod_revision=entry.revision, lease=entry.lease)
+        return (await self.open_all(resource, [kv]))[0]
 
     async def create(self, resource: Resource, key: str, obj: dict[str, Any], *, ttl_seconds: int = 0) -> Entry:
         """See `Storage.create`."""
@@ -358,11 +366,16 @@ class Etcd3Storage:
         except EtcdError as error:
             raise errors.from_etcd(error) from error
 
-    def _open(self, family: Family, transformer: ValueTransformer, kv: kv_pb2.KeyValue) -> Entry:
-        key = kv.key.decode()
-        try:
-            data, stale = transformer.from_storage(kv.value, kv.key)
-        except StatusError as error:
-            problem = internal_error(f'unable to transform key "{key}": {error.message}')
-            return CorruptEntry(family, key, kv.mod_revision, problem)
-        return Entry(family, key, kv.mod_revision, data, lease=kv.lease, stale=stale)
+
+def _open(family: Family, transformer: ValueTransformer, kv: kv_pb2.KeyValue) -> Entry:
+    try:
+        data, stale = transformer.from_storage(kv.value, kv.key)
+    except StatusError as error:
+        return _corrupt(family, kv, error)
+    return Entry(family, kv.key.decode(), kv.mod_revision, data, lease=kv.lease, stale=stale)
+
+
+def _corrupt(family: Family, kv: kv_pb2.KeyValue, error: StatusError) -> CorruptEntry:
+    key = kv.key.decode()
+    problem = internal_error(f'unable to transform key "{key}": {error.message}')
+    return CorruptEntry(family, key, kv.mod_revision, problem, sealed=kv.value, lease=kv.lease)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 from typing import Final, Protocol
 
 from apiserver.storage.compactor import COMPACT_REVISION_KEY
@@ -22,12 +24,17 @@ from kvstore.errors import EtcdError
 from kvstore.etcdpb import kv_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 
-__all__ = ["Feed", "FeedSink"]
+__all__ = ["Feed", "FeedSink", "progress_is_reliable"]
 
 RETRY_SECONDS_MIN: Final = 0.05
 RETRY_SECONDS_MAX: Final = 2.0
+# Minor releases of etcd that got it right with a patch.
+_PROGRESS_SINCE: Final = {(3, 4): 31, (3, 5): 13}
 _REGISTRY_WATCH: Final = 1
 _COMPACTION_WATCH: Final = 2
+
+
+logger = logging.getLogger(__name__)
 
 
 class FeedSink(Protocol):
@@ -45,12 +52,15 @@ class Feed:
 
     Attributes:
         revision: every event up to it has been received.
+        progress_supported: whether the store, asked how far a stream is, tells the truth. Before 3.4.31 and 3.5.13
+            etcd may answer ahead of events it has still to send (etcd-io/etcd#15220, #17507); it is not asked then.
         compacted_revision: what the store has forgotten, as far as it was written down.
     """
 
     def __init__(self, client: Client, environment: Environment, sink: FeedSink) -> None:
         self.revision = 0
         self.compacted_revision = 0
+        self.progress_supported = False
         self.waiters = RevisionWaiters(environment.clock, self._ask_progress)
         self._client = client
         self._environment = environment
@@ -99,6 +109,9 @@ class Feed:
                 await self._follow(stream)
             except EtcdError:
                 pass  # whatever ended the stream, the next one begins where it stopped
+            except Exception:
+                logger.exception("the watch cache could not take an event; it starts over")
+                self._sink.start_over()
             finally:
                 self._stream = None
                 with contextlib.suppress(EtcdError):
@@ -123,6 +136,7 @@ class Feed:
             await stream.send(_create(_REGISTRY_WATCH, registry, prefix_end(registry), start))
             await stream.send(_create(_COMPACTION_WATCH, COMPACT_REVISION_KEY, b"", start))
             response = await self._client.range(pb.RangeRequest(key=COMPACT_REVISION_KEY))
+            self.progress_supported = progress_is_reliable((await self._client.status()).version)
         except EtcdError:
             await stream.close()
             raise
@@ -165,8 +179,21 @@ class Feed:
 
     def _ask_progress(self) -> None:
         stream = self._stream
-        if stream is not None and (self._progress_task is None or self._progress_task.done()):
+        if (
+            stream is not None
+            and self.progress_supported
+            and (self._progress_task is None or self._progress_task.done())
+        ):
             self._progress_task = asyncio.get_running_loop().create_task(_request_progress(stream))
+
+
+def progress_is_reliable(version: str) -> bool:
+    """Whether an etcd of this version may be asked for progress; of an unknown one the best is thought."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    if found is None:
+        return True
+    major, minor, patch = map(int, found.groups())
+    return patch >= _PROGRESS_SINCE.get((major, minor), 0) if (major, minor) >= (3, 4) else False
 
 
 async def _request_progress(stream: WatchStream) -> None:

@@ -13,7 +13,7 @@ from apiserver.api.scheme import Resource
 from apiserver.api.selectors import field_getter
 from apiserver.storage.cache_watchers import CacheWatcher, Dispatcher
 from apiserver.storage.changes import Change, ChangeLog
-from apiserver.storage.entries import Entry
+from apiserver.storage.entries import CorruptEntry, Entry
 from apiserver.storage.interface import EventType, WatchEvent
 from apiserver.storage.keys import collection_prefix
 from apiserver.storage.selection import Selection
@@ -28,16 +28,20 @@ class ResourceCache:
     """State of one storage prefix; synchronous, and consistent between any two calls.
 
     Attributes:
+        loaded_revision: of the load; older events are in it already.
         revision: of the newest change, or of the load; the feed may be further.
+        corrupt: keys whose value could not be opened.
         log: changes since then.
     """
 
     def __init__(self, resource: Resource, entries: Iterable[Entry], revision: int) -> None:
         self.resource = resource
         self.prefix = resource.storage_prefix
+        self.loaded_revision = revision
         self.revision = revision
         self.log = ChangeLog(revision)
         self._entries: SortedDict[str, Entry] = SortedDict((entry.key, entry) for entry in entries)
+        self.corrupt = {key for key, entry in self._entries.items() if isinstance(entry, CorruptEntry)}
         self._indexed_field = INDEXED_FIELDS.get((resource.group, resource.plural), "")
         self._index: dict[str, dict[str, Entry]] | None = None
         self._dispatcher = Dispatcher(self._indexed_field, self._field_values)
@@ -53,8 +57,13 @@ class ResourceCache:
 
     def apply(self, key: str, current: Entry | None, revision: int, seconds: float) -> None:
         """One write, and what it means to the watchers. Deleting what is not there changes nothing."""
+        if revision <= self.loaded_revision:
+            return
         previous = self._entries.get(key)
         self.revision = max(self.revision, revision)
+        self.corrupt.discard(key)
+        if isinstance(current, CorruptEntry):
+            self.corrupt.add(key)
         if current is not None:
             self._entries[key] = current
         elif previous is not None:
@@ -66,6 +75,14 @@ class ResourceCache:
             self._reindex(key, current, previous)
         self.log.append(change)
         self._dispatcher.dispatch(change)
+
+    def replace_corrupt(self, entry: Entry) -> None:
+        """A value that could not be opened can be now; nothing has happened to the object."""
+        present = self._entries.get(entry.key)
+        if present is not None and present.revision == entry.revision:
+            self._entries[entry.key] = entry
+            self.corrupt.discard(entry.key)
+            self._index = None
 
     def add_watcher(self, watcher: CacheWatcher) -> None:
         """Tell a watcher of changes from now on."""

@@ -48,6 +48,7 @@ class FakeEtcd:
         self.calls: list[str] = []
         self.failure: EtcdError | None = None
         self.held = False
+        self.version = "3.6.0"
         self._kept_back: list[kv_pb2.Event] = []
 
     def at(self, key: bytes, revision: int = 0) -> kv_pb2.KeyValue | None:
@@ -313,7 +314,7 @@ class FakeClient:
 
     async def status(self) -> pb.StatusResponse:
         """See `Client`."""
-        return pb.StatusResponse(version="3.6.0")
+        return pb.StatusResponse(version=self.etcd.version)
 
     async def close(self) -> None:
         """See `Client`."""

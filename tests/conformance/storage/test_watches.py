@@ -8,6 +8,9 @@ import pytest
 
 from apiserver.api.selectors import parse_field_selector, parse_label_selector
 from apiserver.storage import EventType, WatchOptions
+from apiserver.storage.cacher import Cacher
+from apiserver.storage.etcd3 import Etcd3Storage
+from apiserver.storage.feed import progress_is_reliable
 from kvstore.etcdpb import rpc_pb2 as pb
 from tests.conformance.storage.helpers import Reader, config_map, create, key_of, pod, set_data
 
@@ -213,3 +216,26 @@ async def test_stop(storage, resource, watch):
     reader.watcher.stop()
     reader.watcher.stop()
     assert await ended
+
+
+async def test_from_a_revision_of_before_the_server_started(client, codec, environment, scheme, resource):
+    """A cache that is loaded later than the client's revision still goes on where the client was."""
+    if not progress_is_reliable((await client.status()).version):
+        pytest.skip("this etcd cannot say how far a watch is")
+    before = Etcd3Storage(client, codec, environment)
+    first = await create(before, resource, config_map("a", x="1"))
+    await create(before, resource, config_map("b"))
+    await before.update(resource, first.key, set_data(x="2"))
+    await before.delete(resource, "/registry/configmaps/default/b")
+    cacher = Cacher(Etcd3Storage(client, codec, environment))
+    await cacher.count(resource)
+    readers = [
+        Reader(await cacher.watch(resource, WatchOptions(resource_version=str(first.revision + extra))))
+        for extra in (1, 0)
+    ]
+    await create(cacher, resource, config_map("c"))
+    assert await readers[0].summary(3) == [("MODIFIED", "a"), ("DELETED", "b"), ("ADDED", "c")]
+    events = await readers[1].events(4)
+    assert [event.type.value for event in events] == ["ADDED", "MODIFIED", "DELETED", "ADDED"]
+    assert events[1].stored.view(resource)["data"] == {"x": "2"}
+    await cacher.close()

@@ -205,6 +205,59 @@ async def test_events_during_a_load_are_not_lost(etcd, etcd3, maps, object_codec
     await cacher.close()
 
 
+async def test_late_events_that_the_load_had_already(cacher, maps, scheme, etcd, object_codec):
+    await cacher.list(scheme.resource("", "v1", "secrets"), ListOptions())  # starts the feed
+    etcd.held = True
+    put_other(etcd, object_codec, maps, "a", x="1")
+    put_other(etcd, object_codec, maps, "b")
+    last = put_other(etcd, object_codec, maps, "a", x="2")
+    etcd.delete(b"/registry/configmaps/default/b")
+    assert names(await cacher.list(maps, ListOptions())) == ["a"]
+    reader = await watch(cacher, maps, resource_version=str(etcd.revision))
+    etcd.release()
+    await settle()
+    assert (await cacher.get(maps, KEY)).revision == last
+    assert names(await cacher.list(maps, ListOptions())) == ["a"]
+    await create(cacher, maps, config_map("c"))
+    assert (await reader.event()).stored.name == "c"
+
+
+async def test_an_event_that_cannot_be_taken(cacher, maps, etcd, object_codec, clock, monkeypatch, caplog):
+    await create(cacher, maps, config_map("a"))
+
+    def fail(*arguments):
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cacher._caches, "_apply", fail)
+        put_other(etcd, object_codec, maps, "b")
+        await settle()
+    assert "could not take an event" in caplog.text
+    await clock.advance(1)
+    assert names(await cacher.list(maps, ListOptions())) == ["a", "b"]
+    put_other(etcd, object_codec, maps, "c")
+    assert names(await cacher.list(maps, ListOptions())) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("version", "reliable"),
+    [("3.6.5", True), ("3.5.13", True), ("3.5.12", False), ("3.4.31", True), ("3.4.30", False), ("3.3.99", False)],
+)
+async def test_an_etcd_that_cannot_tell_progress(cacher, maps, etcd, clock, version, reliable):
+    """Then a consistent read that finds the cache behind is answered by the store."""
+    etcd.version = version
+    await create(cacher, maps, config_map("a"))
+    etcd.put(pb.PutRequest(key=b"/elsewhere", value=b"x"))
+    read = asyncio.ensure_future(cacher.get(maps, KEY))
+    listing = asyncio.ensure_future(cacher.list(maps, ListOptions()))
+    await settle()
+    assert read.done() is listing.done() is not reliable
+    await clock.advance(0.2)
+    assert (await read).name == "a"
+    assert names(await listing) == ["a"]
+    assert ("progress" in etcd.calls) is reliable
+
+
 async def test_a_load_that_fails_is_tried_again(cacher, maps, etcd):
     etcd.failure = UNAVAILABLE
     with pytest.raises(StatusError) as refused:
@@ -429,6 +482,9 @@ async def test_a_value_that_does_not_open(sealed, maps, etcd, object_codec):
         (await sealed.get(maps, KEY)).json(maps)
     assert refused.value.code == 500
     assert 'unable to transform key "/registry/configmaps/default/a"' in refused.value.message
-    sealed.transformer.broken = False
     await create(sealed, maps, config_map("b"))
     assert (await sealed.get(maps, "/registry/configmaps/default/b")).json(maps)
+    sealed.transformer.broken = False
+    assert (await sealed.get(maps, KEY)).view(maps)["data"] == {"x": "1"}
+    result = await sealed.list(maps, ListOptions())
+    assert [item.view(maps)["metadata"]["name"] for item in result.items] == ["a", "b"]
