@@ -29,7 +29,7 @@ from kvstore.front.grpc import (
 )
 from kvstore.front.service import CallContext, CallObserver, Kind, Method
 
-__all__ = ["Call", "Driver", "StreamCall", "UnaryCall", "open_call"]
+__all__ = ["CALL_TYPES", "Call", "Driver", "StreamCall", "UnaryCall"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Call:
         "_headers_sent",
         "_over",
         "_reader",
+        "_request",
         "_started",
         "_task",
         "_timer",
@@ -76,6 +77,7 @@ class Call:
         self._task: asyncio.Task[None] | None = None
         self._timer: TimerHandle | None = None
         self._reader: MessageReader | None = None
+        self._request: bytes | None = None  # of a unary call whose end has not been seen
         self._headers_sent = False
         self._over = False
         self._started = 0.0
@@ -158,11 +160,7 @@ class Call:
 class UnaryCall(Call):
     """One request, one response."""
 
-    __slots__ = ("_request",)
-
-    def __init__(self, driver: Driver, stream_id: int, method: Method, context: CallContext) -> None:
-        super().__init__(driver, stream_id, method, context)
-        self._request: bytes | None = None
+    __slots__ = ()
 
     def data(self, data: bytes, flow_bytes: int, end_stream: bool) -> None:
         """See `Call.data`."""
@@ -172,8 +170,7 @@ class UnaryCall(Call):
             if (
                 end_stream
                 and self._reader is None
-                and len(data) >= PREFIX_BYTES
-                and data[0] == 0
+                and data[:1] == b"\x00"
                 and int.from_bytes(data[1:PREFIX_BYTES], "big") == len(data) - PREFIX_BYTES
                 and len(data) - PREFIX_BYTES <= self.driver.connection.limits.receive_message_bytes_max
             ):
@@ -359,6 +356,8 @@ async def _generator(responses: AsyncIterator[Any]) -> AsyncGenerator[Any, None]
         yield response
 
 
-def open_call(driver: Driver, stream_id: int, method: Method, context: CallContext) -> Call:
-    """The call of the method's kind."""
-    return (UnaryCall if method.kind is Kind.UNARY else StreamCall)(driver, stream_id, method, context)
+CALL_TYPES: dict[Kind, type[Call]] = {
+    Kind.UNARY: UnaryCall,
+    Kind.SERVER_STREAM: StreamCall,
+    Kind.BIDI_STREAM: StreamCall,
+}

@@ -116,7 +116,8 @@ class Connection:
         self.ended = False
         self._buffer = b""
         self._preface_seen = False
-        self._settings_seen = False
+        # The one type of frame that may come next: SETTINGS at first, CONTINUATION within a header block.
+        self._only_frame: FrameType | None = FrameType.SETTINGS
         self._heads = HeadReader(limits.header_list_bytes_max)
         self._streams: dict[int, Stream] = {}
         self._highest_stream_id = 0
@@ -125,24 +126,26 @@ class Connection:
         self._outgoing = Outgoing()
         self._initial_send_window = WINDOW_BYTES_DEFAULT
         self._uncredited_bytes = 0
+        self._credit_after_bytes = limits.connection_window_bytes // 2
         self._partial_block: _PartialBlock | None = None
         self._useless = Allowance(limits.useless_frames_burst, limits.useless_frames_per_second)
         self._now = 0.0
         self._last_ping = float("-inf")
         self._ping_strikes = 0
         self._events: list[Event] = []
-        self._on_frame: dict[int, Callable[[int, int, bytes], None]] = {
-            FrameType.DATA: self._on_data,
-            FrameType.HEADERS: self._on_headers,
-            FrameType.PRIORITY: self._on_priority,
-            FrameType.RST_STREAM: self._on_rst_stream,
-            FrameType.SETTINGS: self._on_settings,
-            FrameType.PUSH_PROMISE: self._on_push_promise,
-            FrameType.PING: self._on_ping,
-            FrameType.GOAWAY: self._on_goaway,
-            FrameType.WINDOW_UPDATE: self._on_window_update,
-            FrameType.CONTINUATION: self._on_continuation,
-        }
+        # By type, in the order of `FrameType`.
+        self._on_frame: tuple[Callable[[int, int, bytes], None], ...] = (
+            self._on_data,
+            self._on_headers,
+            self._on_priority,
+            self._on_rst_stream,
+            self._on_settings,
+            self._on_push_promise,
+            self._on_ping,
+            self._on_goaway,
+            self._on_window_update,
+            self._on_continuation,
+        )
         settings = {
             Setting.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
             Setting.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
@@ -202,16 +205,13 @@ class Connection:
             if end - start < length:
                 break
             position = start + length
-            if self._partial_block is not None and kind != FrameType.CONTINUATION:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block must not be interrupted")
-            if not self._settings_seen and kind != FrameType.SETTINGS:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
-            handler = on_frame.get(kind)
-            if handler is None:
+            if self._only_frame is not None and kind != self._only_frame:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"expected {self._only_frame.name}")
+            if kind >= len(on_frame):
                 self._useless.take(self._now, "frames of unknown types")
                 continue
             try:
-                handler(stream_id & MAX_STREAM_ID, flags, data[start:position])
+                on_frame[kind](stream_id & MAX_STREAM_ID, flags, data[start:position])
             except StreamFault as fault:
                 self._on_stream_fault(fault)
         return position
@@ -232,7 +232,7 @@ class Connection:
         length = len(payload)
         # What waits in memory is bounded stream by stream; the connection's window only has to keep moving.
         self._uncredited_bytes += length
-        if self._uncredited_bytes >= self.limits.connection_window_bytes // 2:
+        if self._uncredited_bytes >= self._credit_after_bytes:
             self._outgoing.control(window_update_frame(0, self._uncredited_bytes))
             self._uncredited_bytes = 0
         stream = self._streams.get(stream_id)
@@ -247,7 +247,7 @@ class Connection:
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "more data than the stream window allows")
         if flags & PADDED:
             payload = strip_padding(payload)
-        ended = bool(flags & END_STREAM)
+        ended = flags & END_STREAM != 0
         if ended:
             stream.remote_closed = True
         elif not payload:
@@ -255,16 +255,16 @@ class Connection:
         self._events.append(DataReceived(stream_id, payload, length, ended))
 
     def _on_headers(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if flags & PADDED:
-            payload = strip_padding(payload)
-        if flags & PRIORITY:
-            if len(payload) < 5:
+        if flags & (PADDED | PRIORITY):
+            payload = strip_padding(payload) if flags & PADDED else payload
+            if flags & PRIORITY and len(payload) < 5:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
-            payload = payload[5:]
+            payload = payload[5:] if flags & PRIORITY else payload
         if flags & END_HEADERS:
             self._on_block(stream_id, flags, payload)
         else:
             self._partial_block = _PartialBlock(stream_id, flags, payload)
+            self._only_frame = FrameType.CONTINUATION
 
     def _on_continuation(self, stream_id: int, flags: int, payload: bytes) -> None:
         partial = self._partial_block
@@ -277,6 +277,7 @@ class Connection:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
         if flags & END_HEADERS:
             self._partial_block = None
+            self._only_frame = None
             self._on_block(stream_id, partial.flags, bytes(partial.block))
 
     def _on_block(self, stream_id: int, flags: int, block: bytes) -> None:
@@ -299,9 +300,8 @@ class Connection:
             return  # it crossed our GOAWAY; the client knows that it was not handled
         if len(self._streams) >= self.limits.max_concurrent_streams:
             raise StreamFault(stream_id, ErrorCode.REFUSED_STREAM, "too many concurrent streams")
-        stream = Stream(stream_id, self._initial_send_window, self.limits.stream_window_bytes)
-        ended = stream.remote_closed = bool(flags & END_STREAM)
-        self._streams[stream_id] = stream
+        ended = flags & END_STREAM != 0
+        self._streams[stream_id] = Stream(stream_id, self._initial_send_window, self.limits.stream_window_bytes, ended)
         self._events.append(RequestReceived(stream_id, head, timeout, ended))
 
     def _on_trailers(self, stream_id: int, flags: int, block: bytes) -> None:
@@ -341,8 +341,9 @@ class Connection:
         if flags & ACK:
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS acknowledgement with a payload")
+            self._useless.take(self._now, "settings")
             return
-        self._settings_seen = True
+        self._only_frame = None
         self._useless.take(self._now, "settings")
         for name, value in parse_settings(payload):
             self._apply_setting(name, value)
@@ -444,7 +445,7 @@ class Connection:
             return 0
         self._outgoing.data(stream, data)
         self._outgoing.drained.clear()  # the caller sees it in the result
-        return stream.backlog_bytes
+        return 0 if stream.backlog is None else stream.backlog.length_bytes
 
     def send_end(self, stream_id: int, trailers: bytes = b"") -> None:
         """End a response, with an encoded block of trailers or without."""
@@ -457,8 +458,12 @@ class Connection:
         """A whole response at once."""
         stream = self._streams.get(stream_id)
         if stream is not None:
-            self._outgoing.whole_response(stream, headers, data, trailers)
-            self._settle()
+            if not self._outgoing.whole_response(stream, headers, data, trailers):
+                self._settle()
+            elif stream.remote_closed:
+                del self._streams[stream_id]
+            else:
+                self._close(stream)
 
     def reset(self, stream_id: int, code: ErrorCode) -> None:
         """Give a stream up."""
@@ -517,14 +522,17 @@ class Connection:
         outgoing = self._outgoing
         if outgoing.finished:
             for stream in outgoing.finished:
-                if not stream.remote_closed:
-                    # The rest of the request is not needed (RFC 9113 section 8.1).
-                    outgoing.control(rst_stream_frame(stream.id, ErrorCode.NO_ERROR))
-                self._streams.pop(stream.id, None)
+                self._close(stream)
             outgoing.finished.clear()
         if outgoing.drained:
             self._events.extend(StreamDrained(stream.id) for stream in outgoing.drained)
             outgoing.drained.clear()
+
+    def _close(self, stream: Stream) -> None:
+        """The response is out; what the peer may still send of its request is not needed (RFC 9113 section 8.1)."""
+        if not stream.remote_closed:
+            self._outgoing.control(rst_stream_frame(stream.id, ErrorCode.NO_ERROR))
+        self._streams.pop(stream.id, None)
 
     def _take_events(self) -> list[Event]:
         events = self._events

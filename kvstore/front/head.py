@@ -36,12 +36,13 @@ class RequestHead:
     Attributes:
         method, path, scheme, authority: the pseudo-header fields; path as bytes, the key of method tables.
         content_type: lower case, without parameters; empty when there is none.
+        encoding: `grpc-encoding`; "identity" when there is none.
         is_grpc: whether the content type is `application/grpc`, alone or with a `+` or `;` suffix.
         metadata: every other field by lower-case name; repeated ones joined by commas (RFC 9110 section 5.3), bytes
             that are not UTF-8 as surrogates, `-bin` values still in base64.
     """
 
-    __slots__ = ("authority", "content_type", "is_grpc", "metadata", "method", "path", "scheme")
+    __slots__ = ("authority", "content_type", "encoding", "is_grpc", "metadata", "method", "path", "scheme")
 
     def __init__(
         self, method: str, path: bytes, scheme: str, authority: str, metadata: Mapping[str, str], content_type: str
@@ -52,6 +53,7 @@ class RequestHead:
         self.authority = authority
         self.metadata = metadata
         self.content_type = content_type
+        self.encoding = metadata.get("grpc-encoding", "identity")
         self.is_grpc = content_type == "application/grpc" or content_type.startswith("application/grpc+")
 
 

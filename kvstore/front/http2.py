@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from kvstore.environment import Clock, TimerHandle
 from kvstore.errors import EtcdError, StatusCode
-from kvstore.front.calls import Call, open_call
+from kvstore.front.calls import CALL_TYPES, Call
 from kvstore.front.connection import (
     Connection,
     DataReceived,
@@ -182,17 +182,16 @@ class Http2Protocol(asyncio.Protocol):
             )
         if method is None:
             raise self._methods.unknown(head.path)
-        encoding = head.metadata.get("grpc-encoding", "identity")
-        if encoding != "identity":
+        if head.encoding != "identity":
             raise EtcdError(
-                StatusCode.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
+                StatusCode.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{head.encoding}"'
             )
         context = CallContext(head.metadata, self._peer, self._peer_certificate)
         if event.timeout is None:
-            return open_call(self, event.stream_id, method, context)
+            return CALL_TYPES[method.kind](self, event.stream_id, method, context)
         seconds = parse_timeout(event.timeout)
         context.deadline = self.clock.monotonic() + seconds
-        call = open_call(self, event.stream_id, method, context)
+        call = CALL_TYPES[method.kind](self, event.stream_id, method, context)
         call.expire_in(seconds)
         return call
 

@@ -7,6 +7,8 @@ windows and, while the transport is full, for the transport.
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
+from struct import Struct
 
 from kvstore.front.frames import (
     END_HEADERS,
@@ -16,14 +18,38 @@ from kvstore.front.frames import (
     MAX_WINDOW_BYTES,
     WINDOW_BYTES_DEFAULT,
     FrameType,
-    frame,
     header_frames,
 )
 
-__all__ = ["Outgoing", "Stream"]
+__all__ = ["Backlog", "Outgoing", "Stream"]
 
 # An HPACK size update to zero: we never use the peer's table, and say so when it shrinks it (RFC 7541 section 4.2).
 _EMPTY_TABLE = b"\x20"
+
+
+@lru_cache(maxsize=16)  # there are two or three kinds of responses
+def _whole_response_frames(headers_bytes: int, trailers_bytes: int) -> tuple[Struct, Struct]:
+    """HEADERS and the head of DATA; then the trailers. Each in one packing."""
+    return Struct(f">HBBBL{headers_bytes}sHBBBL"), Struct(f">HBBBL{trailers_bytes}s")
+
+
+class Backlog:
+    """Data of a stream that waits, and what comes after it.
+
+    Attributes:
+        parts, length_bytes: the data.
+        trailers: the header block that ends the stream after it; empty for a bare END_STREAM, None when there is more
+            to come.
+        scheduled: whether the stream has its place in the turn.
+    """
+
+    __slots__ = ("length_bytes", "parts", "scheduled", "trailers")
+
+    def __init__(self) -> None:
+        self.parts: deque[memoryview] = deque()
+        self.length_bytes = 0
+        self.trailers: bytes | None = None
+        self.scheduled = False
 
 
 class Stream:
@@ -33,33 +59,19 @@ class Stream:
         send_window: bytes the peer still takes; negative after it shrank the initial window.
         receive_window: bytes the peer may still send.
         uncredited_bytes: received and not yet given back by WINDOW_UPDATE.
-        remote_closed, local_closed: which sides have ended the stream.
+        remote_closed: whether the request is complete.
+        backlog: response data that could not be written yet; None when there is none.
     """
 
-    __slots__ = (
-        "backlog",
-        "backlog_bytes",
-        "id",
-        "local_closed",
-        "receive_window",
-        "remote_closed",
-        "scheduled",
-        "send_window",
-        "trailers",
-        "uncredited_bytes",
-    )
+    __slots__ = ("backlog", "id", "receive_window", "remote_closed", "send_window", "uncredited_bytes")
 
-    def __init__(self, stream_id: int, send_window: int, receive_window: int) -> None:
+    def __init__(self, stream_id: int, send_window: int, receive_window: int, remote_closed: bool) -> None:
         self.id = stream_id
         self.send_window = send_window
         self.receive_window = receive_window
         self.uncredited_bytes = 0
-        self.remote_closed = False
-        self.local_closed = False
-        self.backlog: deque[memoryview] | None = None
-        self.backlog_bytes = 0
-        self.trailers: bytes | None = None  # a header block; empty for a bare END_STREAM
-        self.scheduled = False
+        self.remote_closed = remote_closed
+        self.backlog: Backlog | None = None
 
 
 class Outgoing:
@@ -104,58 +116,55 @@ class Outgoing:
         """Send data as far as the windows allow; the rest waits."""
         if not data:
             return
-        if stream.backlog is None:
-            stream.backlog = deque()
-        stream.backlog.append(memoryview(data))
-        stream.backlog_bytes += len(data)
+        backlog = stream.backlog
+        if backlog is None:
+            backlog = stream.backlog = Backlog()
+        backlog.parts.append(memoryview(data))
+        backlog.length_bytes += len(data)
         self._schedule(stream)
         self.pump()
 
     def end(self, stream: Stream, trailers: bytes = b"") -> None:
         """End the stream after its data: with a block of trailers, or bare."""
-        if stream.backlog_bytes:
-            stream.trailers = trailers
+        if stream.backlog is not None:
+            stream.backlog.trailers = trailers
         else:
             self._end(stream, trailers)
 
-    def whole_response(self, stream: Stream, headers: bytes, data: bytes, trailers: bytes) -> None:
-        """A response that is all there: in one piece when the windows have room for it."""
+    def whole_response(self, stream: Stream, headers: bytes, data: bytes, trailers: bytes) -> bool:
+        """A response that is all there: in one piece when the windows have room for it.
+
+        Returns whether it was; the stream is then over, without being among the `finished`.
+        """
         length = len(data)
         if (
-            self._paused
-            or self._forget_table
-            or length > stream.send_window
+            length > stream.send_window
             or length > self.window
             or length > self.max_frame_bytes
-            or stream.backlog_bytes
+            or stream.backlog is not None
+            or self._paused
+            or self._forget_table
         ):
             self.headers(stream, headers)
             self.data(stream, data)
             self.end(stream, trailers)
-            return
-        stream.send_window -= length
+            return False
         self.window -= length
-        stream.local_closed = True
         self.progressed = True
         stream_id = stream.id
+        before, after = _whole_response_frames(len(headers), len(trailers))
         self._frames.append(
-            b"".join(
-                (
-                    frame(FrameType.HEADERS, END_HEADERS, stream_id, headers),
-                    FRAME_HEADER.pack(length >> 8, length & 0xFF, FrameType.DATA, 0, stream_id),
-                    data,
-                    frame(FrameType.HEADERS, END_HEADERS | END_STREAM, stream_id, trailers),
-                )
+            before.pack(
+                0, len(headers), 1, END_HEADERS, stream_id, headers, length >> 8, length & 0xFF, 0, 0, stream_id
             )
         )
-        self.finished.append(stream)
+        self._frames.append(data)
+        self._frames.append(after.pack(0, len(trailers), 1, END_HEADERS | END_STREAM, stream_id, trailers))
+        return True
 
     def drop(self, stream: Stream) -> None:
         """Forget what a stream still had to send."""
-        stream.local_closed = True
         stream.backlog = None
-        stream.backlog_bytes = 0
-        stream.trailers = None
 
     def pause(self) -> None:
         """The transport is full: hold data back."""
@@ -190,46 +199,46 @@ class Outgoing:
         turn = self._turn
         while turn and self.window > 0 and not self._paused:
             stream = turn.popleft()
-            stream.scheduled = False
+            if stream.backlog is not None:
+                stream.backlog.scheduled = False
             self._write_some(stream)
             self._schedule(stream)
 
     def _write_some(self, stream: Stream) -> None:
         backlog = stream.backlog
         room = min(stream.send_window, self.window, self.max_frame_bytes)
-        if not backlog or room <= 0:
+        if backlog is None or room <= 0:
             return
         # Several small messages share a frame: a stream of little events costs one frame, not one each.
         parts: list[memoryview] = []
         length = 0
-        while backlog and length < room:
-            part = backlog.popleft()
+        while backlog.parts and length < room:
+            part = backlog.parts.popleft()
             if len(part) > room - length:
-                backlog.appendleft(part[room - length :])
+                backlog.parts.appendleft(part[room - length :])
                 part = part[: room - length]
             parts.append(part)
             length += len(part)
         self.progressed = True
-        stream.backlog_bytes -= length
+        backlog.length_bytes -= length
         stream.send_window -= length
         self.window -= length
         self._frames.append(FRAME_HEADER.pack(length >> 8, length & 0xFF, FrameType.DATA, 0, stream.id))
         self._frames.extend(parts)  # type: ignore[arg-type]  # join takes any buffer
-        if not stream.backlog_bytes:
+        if not backlog.length_bytes:
             stream.backlog = None
-            if stream.trailers is not None:
-                self._end(stream, stream.trailers)
+            if backlog.trailers is not None:
+                self._end(stream, backlog.trailers)
             else:
                 self.drained.append(stream)
 
     def _schedule(self, stream: Stream) -> None:
-        if stream.backlog_bytes and stream.send_window > 0 and not stream.scheduled:
-            stream.scheduled = True
+        backlog = stream.backlog
+        if backlog is not None and stream.send_window > 0 and not backlog.scheduled:
+            backlog.scheduled = True
             self._turn.append(stream)
 
     def _end(self, stream: Stream, trailers: bytes) -> None:
-        stream.local_closed = True
-        stream.trailers = None
         if trailers:
             self._header_block(stream, trailers, end_stream=True)
         else:
