@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,7 +59,7 @@ class HTTPConnection:
             raise Disconnected from error
         return status, json.loads(data) if data else None
 
-    async def stream(self, path: str) -> AsyncIterator[Any]:
+    async def stream(self, path: str) -> AsyncGenerator[Any, None]:
         """The JSON objects of a watch, until the server ends it. Raises `Disconnected` when it is cut."""
         try:
             status, headers = await self._exchange("GET", path, None, "")
@@ -88,5 +89,14 @@ class HTTPConnection:
             headers[name.lower()] = value.strip()
         return int(status_line.split()[1]), headers
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Let go at once; also of a connection that is broken already."""
         self.writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+
+    async def __aenter__(self) -> HTTPConnection:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()

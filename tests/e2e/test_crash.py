@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,23 +37,23 @@ class History:
 
 async def write_until_death(history: History, kubeconfig: Path, writer: int, round_number: int) -> None:
     """Create an object and change it, again and again, until the connection breaks."""
-    name = value = ""
     try:
         connection = await HTTPConnection.open(kubeconfig)
-        for count in range(100_000):
+    except OSError:
+        return
+    async with connection:
+        for count in itertools.count():
             name, value = f"r{round_number}-w{writer}-{count // 3}", str(count)
             body = {"metadata": {"name": name}, "data": {"value": value}}
+            method, path, expected = ("POST", BASE, 201) if count % 3 == 0 else ("PUT", f"{BASE}/{name}", 200)
             history.uncertain[name] = value
-            if count % 3 == 0:
-                status, answer = await connection.request("POST", BASE, body)
-                assert status == 201, answer
-            else:
-                status, answer = await connection.request("PUT", f"{BASE}/{name}", body)
-                assert status == 200, answer
+            try:
+                status, answer = await connection.request(method, path, body)
+            except Disconnected:
+                return
+            assert status == expected, answer
             del history.uncertain[name]
             history.acknowledge(name, value, int(answer["metadata"]["resourceVersion"]))
-    except (Disconnected, OSError):
-        return
 
 
 async def one_round(server: ServerProcess, history: History, round_number: int, chance: random.Random) -> int:
@@ -62,7 +64,7 @@ async def one_round(server: ServerProcess, history: History, round_number: int, 
         for number in range(WRITERS)
     ]
     # The moment of death is the point of the test; nothing is waited for.
-    await asyncio.sleep(chance.uniform(0.01, 0.25))
+    await asyncio.sleep(chance.uniform(0.03, 0.4))
     server.kill()
     await asyncio.gather(*writers)
     await asyncio.to_thread(server.start)
@@ -71,8 +73,8 @@ async def one_round(server: ServerProcess, history: History, round_number: int, 
 
 
 async def check(server: ServerProcess, history: History) -> None:
-    connection = await HTTPConnection.open(server.kubeconfig)
-    status, listed = await connection.request("GET", BASE)
+    async with await HTTPConnection.open(server.kubeconfig) as connection:
+        status, listed = await connection.request("GET", BASE)
     assert status == 200
     found = {
         item["metadata"]["name"]: (item["data"]["value"], int(item["metadata"]["resourceVersion"]))
@@ -85,7 +87,6 @@ async def check(server: ServerProcess, history: History) -> None:
             assert found[name][1] > revision
     settle(history, found)
     assert int(listed["metadata"]["resourceVersion"]) >= max(history.revisions)
-    connection.close()
 
 
 def settle(history: History, found: dict[str, tuple[str, int]]) -> None:
@@ -97,13 +98,16 @@ def settle(history: History, found: dict[str, tuple[str, int]]) -> None:
 
 
 async def watch_everything_since(server: ServerProcess, revision: int, until: int) -> list[int]:
-    connection = await HTTPConnection.open(server.kubeconfig)
     seen = []
-    async for event in connection.stream(f"{BASE}?watch=true&resourceVersion={revision}"):
-        seen.append(int(event["object"]["metadata"]["resourceVersion"]))
-        if seen[-1] >= until:
-            break
-    connection.close()
+    path = f"{BASE}?watch=true&resourceVersion={revision}"
+    async with (
+        await HTTPConnection.open(server.kubeconfig) as connection,
+        contextlib.aclosing(connection.stream(path)) as events,
+    ):
+        async for event in events:
+            seen.append(int(event["object"]["metadata"]["resourceVersion"]))
+            if seen[-1] >= until:
+                break
     return seen
 
 
