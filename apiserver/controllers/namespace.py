@@ -1,9 +1,9 @@
 """Deleting a namespace: its content first, then the namespace itself.
 
-A deleted namespace is only marked (`status.phase: Terminating`) and keeps its `kubernetes` finalizer until somebody has
-emptied it. In a full cluster that is kube-controller-manager (`pkg/controller/namespace/deletion`); here it is this
-controller, so that `kubectl delete namespace` ends. Objects with finalizers of their own hold the namespace back, and its
-conditions say so.
+A deleted namespace is only marked (`status.phase: Terminating`) and keeps its `kubernetes` finalizer until somebody
+has emptied it. In a full cluster that is kube-controller-manager (`pkg/controller/namespace/deletion`); here it is this
+controller, so that `kubectl delete namespace` ends. Objects with finalizers of their own hold the namespace back, and
+its conditions say so.
 """
 
 from __future__ import annotations

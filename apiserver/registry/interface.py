@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from apiserver.api.scheme import Resource
-
 from apiserver.request import UserInfo
 from kvstore.environment import Clock, Randomness
 
