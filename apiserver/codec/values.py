@@ -177,8 +177,8 @@ def decode_strings(data: bytes) -> list[str]:
 
 
 def encode_bytes(value: str) -> bytes:
-    """Base64 text to bytes."""
-    return a2b_base64(value)
+    """Base64 text to bytes. Raises binascii.Error."""
+    return a2b_base64(value, strict_mode=True)
 
 
 def decode_bytes(data: bytes) -> str:
