@@ -13,7 +13,7 @@ from tests.e2e.server_process import Kubectl
 
 pytestmark = pytest.mark.e2e
 
-SHOP = Path(__file__).parent / "manifests" / "shop.yaml"
+SHOP = Path(__file__).parents[2] / "manifests" / "examples" / "shop.yaml"
 POD = """
 apiVersion: v1
 kind: Pod

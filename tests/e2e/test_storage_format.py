@@ -15,7 +15,7 @@ from tests.integration.etcd_process import EtcdProcess, binary
 
 pytestmark = pytest.mark.e2e
 
-SHOP = Path(__file__).parent / "manifests" / "shop.yaml"
+SHOP = Path(__file__).parents[2] / "manifests" / "examples" / "shop.yaml"
 
 
 @pytest.fixture(scope="module")
