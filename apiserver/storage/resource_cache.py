@@ -186,17 +186,16 @@ def _end(prefix: str) -> str:
 
 
 def _take(candidates: Iterable[Entry], selection: Selection, limit: int) -> tuple[list[Entry], bool]:
-    """Up to `limit` selected entries, and whether there is any candidate behind the last."""
+    """Up to `limit` selected entries, and whether there is any candidate behind the last.
+
+    The candidates are below the prefix of the list, so their namespace is right already.
+    """
     if selection.everything:
-        # The namespace is in the prefix already.
         taken = list(islice(candidates, limit + 1 if limit else None))
         more = 0 < limit < len(taken)
         return (taken[:limit], True) if more else (taken, False)
-    taken = []
+    if not limit:
+        return list(filter(selection.selects, candidates)), False
     walk = iter(candidates)
-    for entry in walk:
-        if selection.matches(entry):
-            taken.append(entry)
-            if len(taken) == limit:
-                return taken, next(walk, None) is not None
-    return taken, False
+    taken = list(islice(filter(selection.selects, walk), limit))
+    return taken, len(taken) == limit and next(walk, None) is not None

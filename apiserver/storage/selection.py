@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from apiserver.api.scheme import Resource
-from apiserver.api.selectors import FieldSelector, LabelSelector, field_getter
+from apiserver.api.selectors import FieldRequirement, FieldSelector, LabelSelector, field_getter
 from apiserver.storage.entries import Entry
 
 __all__ = ["Selection"]
+
+Test = Callable[[Entry], bool]
 
 
 class Selection:
@@ -18,42 +22,62 @@ class Selection:
     Attributes:
         everything: no selector was given; the namespace, which is part of the key, may still narrow.
         namespace, name: the one that is possible, or empty.
+        selects: whether the selectors let an entry pass; the namespace of the request is not looked at.
+        matches: the same with the namespace.
     """
 
-    __slots__ = ("_fields", "_labels", "_names", "_resource", "everything", "name", "namespace")
+    __slots__ = ("_fields", "everything", "matches", "name", "namespace", "selects")
 
     def __init__(
         self, resource: Resource, namespace: str, labels: LabelSelector | None, fields: FieldSelector | None
     ) -> None:
-        self._resource = resource
-        self._labels = labels if labels is not None and not labels.empty else None
         terms = fields.requirements if fields is not None else ()
-        self._names = tuple(term for term in terms if term.field in ("metadata.name", "metadata.namespace"))
-        others = tuple(term for term in terms if term not in self._names)
+        names = tuple(term for term in terms if term.field in ("metadata.name", "metadata.namespace"))
+        others = tuple(term for term in terms if term not in names)
         self._fields = FieldSelector(others) if others else None
-        self.everything = self._labels is None and not terms
         self.name = (fields.exact("metadata.name") if fields is not None else None) or ""
         self.namespace = ""
         if resource.namespaced:
             self.namespace = namespace or (fields.exact("metadata.namespace") if fields is not None else None) or ""
+        tests: list[Test] = [_name_test(term) for term in names]
+        if labels is not None and not labels.empty:
+            tests.append(_label_test(labels))
+        if self._fields is not None:
+            tests.append(_field_test(resource, self._fields))
+        self.everything = not tests
+        self.selects: Test = _all_of(tests)
+        self.matches: Test = _all_of([_namespace_test(self.namespace), *tests]) if self.namespace else self.selects
 
     def exact_field(self, field: str) -> str | None:
         """The value the selector requires of a field, for looking it up in an index."""
         return self._fields.exact(field) if self._fields is not None else None
 
-    def matches(self, entry: Entry) -> bool:
-        """Whether the entry is selected; its namespace is looked at too."""
-        if self.namespace and entry.namespace != self.namespace:
-            return False
-        return self.everything or self._selected(entry)
 
-    def _selected(self, entry: Entry) -> bool:
-        for term in self._names:
-            value = entry.name if term.field == "metadata.name" else entry.namespace
-            if (value == term.value) != (term.operator == "="):
-                return False
-        if self._labels is not None and not self._labels.matches(entry.labels):
-            return False
-        if self._fields is None:
-            return True
-        return self._fields.matches(field_getter(self._resource, entry.view(self._resource)))
+def _all_of(tests: list[Test]) -> Test:
+    if not tests:
+        return lambda entry: True
+    first, rest = tests[0], tests[1:]
+    if not rest:
+        return first
+    others = _all_of(rest)
+    return lambda entry: first(entry) and others(entry)
+
+
+def _namespace_test(namespace: str) -> Test:
+    return lambda entry: entry.namespace == namespace
+
+
+def _name_test(term: FieldRequirement) -> Test:
+    value, wanted = term.value, term.operator == "="
+    if term.field == "metadata.name":
+        return lambda entry: (entry.name == value) is wanted
+    return lambda entry: (entry.namespace == value) is wanted
+
+
+def _label_test(selector: LabelSelector) -> Test:
+    test = selector.matcher()
+    return lambda entry: test(entry.labels)
+
+
+def _field_test(resource: Resource, selector: FieldSelector) -> Test:
+    return lambda entry: selector.matches(field_getter(resource, entry.view(resource)))
