@@ -34,6 +34,8 @@ class Codec:
         self._normalizers = Normalizers(scheme)
         # (apiVersion, kind) -> (start of the envelope, encoder)
         self._writers: dict[tuple[str, str], tuple[bytes, Encode]] = {}
+        # (apiVersion, kind) -> type name
+        self._named: dict[tuple[str, str], str] = {}
         # typeMeta bytes -> (type name, kind and apiVersion as the object starts with them)
         self._readers: dict[bytes, tuple[str, dict[str, Any]]] = {}
 
@@ -129,26 +131,19 @@ class Codec:
         either way. Raises UnknownObjectKindError or DecodeError.
         """
         if kind is None:
-            kind = self._kind_of(obj)
-        return self._normalizers.normalize(self._type_name(kind), obj, kind, strict=strict)
+            api_version, name = _type_meta_in(obj)
+        else:
+            api_version, name = GroupVersion(*kind[:2]).api_version, kind[2]
+        type_name = self._named.get((api_version, name))
+        if type_name is None:
+            type_name = self._named[api_version, name] = self._type_name(kind or _parse_kind(api_version, name))
+        return self._normalizers.normalize(type_name, obj, {"kind": name, "apiVersion": api_version}, strict=strict)
 
     def from_wire(self, data: bytes) -> dict[str, Any]:
         """The canonical object in a protobuf request body (which has the envelope of stored values)."""
         if not data.startswith(MAGIC):
             raise DecodeError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
         return self.from_storage(data)
-
-    def _kind_of(self, obj: dict[str, Any]) -> Kind:
-        api_version, kind = obj.get("apiVersion"), obj.get("kind")
-        if not isinstance(kind, str) or not kind:
-            raise DecodeError("Object 'Kind' is missing")
-        if not isinstance(api_version, str) or not api_version:
-            raise DecodeError("Object 'apiVersion' is missing")
-        try:
-            group_version = parse_api_version(api_version)
-        except ValueError as error:
-            raise DecodeError(str(error)) from None
-        return group_version.group, group_version.version, kind
 
     def _type_name(self, kind: str | Kind) -> str:
         if isinstance(kind, str):
@@ -160,10 +155,11 @@ class Codec:
 
     def _writer(self, api_version: str, kind: str) -> tuple[bytes, Encode]:
         try:
-            group_version = parse_api_version(api_version)
-        except ValueError as error:
+            type_name = self._type_name(_parse_kind(api_version, kind))
+        except UnknownObjectKindError:
+            raise
+        except DecodeError as error:
             raise EncodeError(str(error)) from None
-        type_name = self._type_name((group_version.group, group_version.version, kind))
         return envelope_head(api_version, kind), self._encoders.get(type_name)
 
     def _run(self, encode: Encode, obj: dict[str, Any]) -> bytes:
@@ -185,14 +181,29 @@ class Codec:
             raise DecodeError(f"the value has the unknown content type {content_type.decode(errors='replace')!r}")
         if content_type:
             return _json_value(raw)
-        try:
-            group_version = parse_api_version(api_version)
-        except ValueError as error:
-            raise DecodeError(str(error)) from None
-        type_name = self._type_name((group_version.group, group_version.version, kind))
+        type_name = self._type_name(_parse_kind(api_version, kind))
         head = {"kind": kind, "apiVersion": api_version}
         self._readers[type_meta] = type_name, head
         return self._decoders.decode(type_name, raw, 0, len(raw), head)
+
+
+def _type_meta_in(obj: dict[str, Any]) -> tuple[str, str]:
+    """(apiVersion, kind) of a parsed document. Raises DecodeError when either is missing."""
+    api_version, kind = obj.get("apiVersion"), obj.get("kind")
+    if not isinstance(kind, str) or not kind:
+        raise DecodeError("Object 'Kind' is missing")
+    if not isinstance(api_version, str) or not api_version:
+        raise DecodeError("Object 'apiVersion' is missing")
+    return api_version, kind
+
+
+def _parse_kind(api_version: str, kind: str) -> Kind:
+    """(group, version, kind). Raises DecodeError."""
+    try:
+        group_version = parse_api_version(api_version)
+    except ValueError as error:
+        raise DecodeError(str(error)) from None
+    return group_version.group, group_version.version, kind
 
 
 def _json_value(data: bytes) -> dict[str, Any]:

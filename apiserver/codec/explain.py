@@ -15,9 +15,7 @@ from apiserver.api.quantity import canonical_quantity
 from apiserver.api.scheme import Field, Scheme, Type
 from apiserver.codec.errors import DecodeError
 
-__all__ = ["Explainer", "Kind"]
-
-Kind = tuple[str, str, str]
+__all__ = ["Explainer"]
 
 # As many as sigs.k8s.io/json reports.
 _MAX_UNKNOWN: Final = 100

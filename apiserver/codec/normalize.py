@@ -22,7 +22,7 @@ from apiserver.api import metatime
 from apiserver.api.quantity import QuantityError, canonical_quantity
 from apiserver.api.scheme import Field, Scheme, Type
 from apiserver.codec.errors import DecodeError
-from apiserver.codec.explain import Explainer, Kind
+from apiserver.codec.explain import Explainer
 
 __all__ = ["Normalized", "Normalizers"]
 
@@ -58,10 +58,8 @@ class Normalizers:
         self._explainer = Explainer(scheme)
         self._ready: dict[str, Normalize] = {}
 
-    def normalize(self, type_name: str, obj: dict[str, Any], kind: Kind, *, strict: bool) -> Normalized:
-        """See `Codec.normalize`."""
-        group, version, name = kind
-        head = {"kind": name, "apiVersion": f"{group}/{version}" if group else version}
+    def normalize(self, type_name: str, obj: dict[str, Any], head: dict[str, Any], *, strict: bool) -> Normalized:
+        """See `Codec.normalize`; `head` are the kind and apiVersion that the object is to start with."""
         unknown: list[str] = []
         try:
             if type(obj) is not dict:

@@ -195,7 +195,7 @@ def object_rows(codec: Codec, name: str, obj: dict[str, Any], limits: tuple[floa
     """Normalizing, encoding and decoding of one object; `limits` in microseconds, 0 for none."""
     obj = codec.normalize(copy.deepcopy(obj), strict=True).obj
     stored, text = codec.to_storage(obj), orjson.dumps(obj)
-    for _ in range(64):  # past the point where functions are compiled
+    for _ in range(200):  # until the functions of the innermost types are compiled
         codec.from_storage(stored)
         codec.to_storage(obj)
     steps: list[tuple[str, Callable[[], object], float]] = [
