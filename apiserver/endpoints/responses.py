@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
-from apiserver.api.scheme import Resource
+from apiserver.api.scheme import Column, Resource
 from apiserver.api.status import StatusError
 from apiserver.codec import Codec
 from apiserver.codec.wire import ENVELOPE_TAIL, LENGTHS, envelope_head
 from apiserver.codec.yaml import dump_yaml
 from apiserver.endpoints.negotiation import JSON, PROTOBUF, Media, negotiate_error
 from apiserver.endpoints.tables import (
+    Printer,
     Row,
     TableOptions,
     list_table,
@@ -28,6 +30,7 @@ from apiserver.endpoints.tables import (
     partial_object_metadata,
     partial_object_metadata_list,
 )
+from apiserver.endpoints.tables.printers import DEFAULT_PRINTER
 from apiserver.registry.objects import copy_object
 from apiserver.registry.store import Result
 from apiserver.request import Request, Response
@@ -80,14 +83,15 @@ class Responder:
             if isinstance(result, dict):
                 return self.dict_bytes(result, media)
             return self.stored_bytes(result, resource, media)
+        options = table_options(request, media) if target[0] == "Table" else None
         if isinstance(result, dict):
             if result.get("kind") == "Status":
                 return self.dict_bytes(result, media)
+            if options is not None and result.get("kind") != resource.kind:
+                options = _with_own_printer(options, str(result.get("kind")))
             result = StoredDict(result, self._codec)
-        if target[0] == "Table":
-            table = object_table(
-                resource, _row(result, resource), table_options(request, media), now_seconds=self._clock.now()
-            )
+        if options is not None:
+            table = object_table(resource, _row(result, resource), options, now_seconds=self._clock.now())
             return _json_like(table, media)
         if target[0] == "PartialObjectMetadataList":
             raise _not_acceptable(
@@ -233,6 +237,30 @@ def table_options(request: Request, media: Media) -> TableOptions:
     """How a table is asked for; raises 400 for a bad `includeObject`."""
     assert media.convert is not None
     return TableOptions(include=parse_include_object(request.parameter("includeObject")), version=media.convert[1])
+
+
+_SCALE_PRINTER: Final = Printer(
+    lambda scale, now: [
+        scale["metadata"].get("name", ""),
+        (scale.get("spec") or {}).get("replicas", 0),
+        (scale.get("status") or {}).get("replicas", 0),
+        now.age(scale["metadata"].get("creationTimestamp")),
+    ],
+    columns=(
+        Column("Name", "string", "name"),
+        Column("Desired", "integer"),
+        Column("Available", "integer"),
+        Column("Age", "string"),
+    ),
+)
+_PLAIN_PRINTER: Final = replace(
+    DEFAULT_PRINTER, columns=(Column("Name", "string", "name"), Column("Created At", "date"))
+)
+
+
+def _with_own_printer(options: TableOptions, kind: str) -> TableOptions:
+    """For objects of subresources, which are of another kind than the resource."""
+    return replace(options, printer=_SCALE_PRINTER if kind == "Scale" else _PLAIN_PRINTER)
 
 
 def pretty(body: bytes) -> bytes:

@@ -61,6 +61,7 @@ class StoreReader:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
+        self._found: dict[tuple[str, str], Store] = {}
 
     async def get(self, group: str, resource: str, namespace: str, name: str) -> Object | None:
         """See `Reader.get`."""
@@ -91,6 +92,14 @@ class StoreReader:
         return [item.view(store.resource) for item in result.items]
 
     def _store(self, group: str, plural: str) -> Store | None:
+        found = self._found.get((group, plural))
+        if found is None:
+            found = self._find(group, plural)
+            if found is not None:
+                self._found[group, plural] = found
+        return found
+
+    def _find(self, group: str, plural: str) -> Store | None:
         described = self._stores.scheme.group(group)
         if described is None:
             return None

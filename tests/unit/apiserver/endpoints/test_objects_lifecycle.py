@@ -69,6 +69,13 @@ async def test_name_is_required(api: Any) -> None:
     ]
 
 
+async def test_create_with_a_resource_version_is_refused(api: Any) -> None:
+    body = config_map()
+    body["metadata"]["resourceVersion"] = "7"
+    answer = await api("POST", CONFIG_MAPS, body, expect=500)
+    assert answer.json["message"] == "resourceVersion should not be set on objects to be created"
+
+
 async def test_generate_name(api: Any) -> None:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}
     names = {(await api("POST", CONFIG_MAPS, body, expect=201)).json["metadata"]["name"] for _ in range(50)}

@@ -146,3 +146,6 @@ async def test_scale(api: Any) -> None:
         'Scale.autoscaling "d" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0'
     )
     await api("GET", path + "/nope/scale", expect=404)
+    table = await api("GET", path + "/d/scale", expect=200, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    assert [column["name"] for column in table.json["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table.json["rows"][0]["cells"] == ["d", 1, 0, "0s"]
