@@ -272,7 +272,13 @@ class Scheme:
         self._types: dict[str, Type] = {}
         self._packages: dict[str, dict[str, dict[str, Any]]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {(g, v, k): name for g, v, k, name in index["kinds"]}
-        resources = sorted((self._resource(row) for row in index["resources"]), key=self._discovery_order)
+        places = {
+            (group.name, info.version): (i, j)
+            for i, group in enumerate(self._groups)
+            for j, info in enumerate(group.versions)
+        }
+        resources = [self._resource(row) for row in index["resources"]]
+        resources.sort(key=lambda resource: (*places[resource.group, resource.version], resource.plural))
         self._resources = {(r.group, r.version, r.plural): r for r in resources}
         self._by_kind = {(r.group, r.version, r.kind): r for r in resources}
 
@@ -328,11 +334,6 @@ class Scheme:
     def type_names(self, package: str) -> tuple[str, ...]:
         """Full names of all messages of one protobuf package, sorted."""
         return tuple(f"{package}.{message}" for message in sorted(self._package(package)))
-
-    def _discovery_order(self, resource: Resource) -> tuple[int, int, str]:
-        group = self._by_name[resource.group]
-        position = [info.version for info in group.versions].index(resource.version)
-        return self._groups.index(group), position, resource.plural
 
     def _resource(self, row: Mapping[str, Any]) -> Resource:
         storage = row.get("storage_group_version")

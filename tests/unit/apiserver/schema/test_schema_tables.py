@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from apiserver.api.scheme import (
@@ -155,3 +159,15 @@ def test_parse_api_version() -> None:
     assert parse_api_version("apps/v1").api_version == "apps/v1"
     with pytest.raises(ValueError, match="unexpected GroupVersion string: a/b/c"):
         parse_api_version("a/b/c")
+
+
+def test_tables_are_what_the_generator_makes(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[4]
+    facts = root.parent / "shared" / "api-facts"
+    if not facts.is_dir():
+        pytest.skip("the shared API facts are not here")
+    command = [sys.executable, str(root / "hack" / "update_schema.py"), str(facts), "--output", str(tmp_path)]
+    subprocess.run(command, check=True)
+    committed = root / "apiserver" / "api" / "schema"
+    made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.json")}
+    assert made == {path.relative_to(committed): path.read_bytes() for path in committed.rglob("*.json")}
