@@ -10,15 +10,24 @@ event is `ConnectionEnded`.
     transport.write(connection.take_output())
 
 A request is `RequestReceived`, any number of `DataReceived`, the last of them (or the head itself) with `end_stream`;
-or `StreamReset` at any point after the head. Stream ids of events are valid until the stream is over on both sides;
-sending on one that is gone does nothing, because the peer may end it at any time.
+or all of that at once as `CallReceived`; or `StreamReset` at any point after the head. Stream ids of events are valid
+until the stream is over on both sides; sending on one that is gone does nothing, because the peer may end it at any
+time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+from kvstore.front.events import (
+    CallReceived,
+    ConnectionEnded,
+    DataReceived,
+    Event,
+    RequestReceived,
+    StreamDrained,
+    StreamReset,
+)
 from kvstore.front.frames import (
     ACK,
     CLIENT_PREFACE,
@@ -51,61 +60,14 @@ from kvstore.front.hpack_decoder import TABLE_BYTES_MAX, HeaderListTooLarge, HPA
 from kvstore.front.limits import Allowance, FrontLimits
 from kvstore.front.outgoing import Outgoing, Stream
 
-__all__ = [
-    "Connection",
-    "ConnectionEnded",
-    "DataReceived",
-    "Event",
-    "RequestReceived",
-    "StreamDrained",
-    "StreamReset",
-]
+__all__ = ["Connection"]
 
+# As plain integers, for the places every request passes.
+_DATA, _HEADERS = int(FrameType.DATA), int(FrameType.HEADERS)
 PING_STRIKES_MAX = 2  # grpc-go's: the third ping that comes too soon ends the connection
 PING_INTERVAL_WITHOUT_STREAMS_SECONDS = 7_200.0
 _DRAIN_PING = b"draining"
 _KEEPALIVE_PING = b"are-you?"
-
-
-class RequestReceived(NamedTuple):
-    """A new stream. `timeout` is the raw value of `grpc-timeout`."""
-
-    stream_id: int
-    head: RequestHead
-    timeout: bytes | None
-    end_stream: bool
-
-
-class DataReceived(NamedTuple):
-    """Data of a request; `end_stream` (perhaps with no data) ends it. Give `flow_bytes` back with `credit`."""
-
-    stream_id: int
-    data: bytes
-    flow_bytes: int
-    end_stream: bool
-
-
-class StreamReset(NamedTuple):
-    """The peer gave a request up, or broke the protocol on it; nothing can be sent any more."""
-
-    stream_id: int
-    code: int
-
-
-class StreamDrained(NamedTuple):
-    """Everything queued on a stream has been written."""
-
-    stream_id: int
-
-
-class ConnectionEnded(NamedTuple):
-    """Nothing more is read from this connection. `code` NO_ERROR: the peer said goodbye."""
-
-    code: int
-    message: str
-
-
-Event = RequestReceived | DataReceived | StreamReset | StreamDrained | ConnectionEnded
 
 
 class Connection:
@@ -126,6 +88,7 @@ class Connection:
         self._outgoing = Outgoing()
         self._initial_send_window = WINDOW_BYTES_DEFAULT
         self._uncredited_bytes = 0
+        self._call_bytes_max = min(MAX_FRAME_BYTES_DEFAULT, limits.stream_window_bytes)
         self._credit_after_bytes = limits.connection_window_bytes // 2
         self._partial_block: _PartialBlock | None = None
         self._useless = Allowance(limits.useless_frames_burst, limits.useless_frames_per_second)
@@ -174,6 +137,8 @@ class Connection:
         self._now = now
         if self._buffer:
             data = self._buffer + data
+        elif self._only_frame is None and self._read_call(data):
+            return self._take_events()
         try:
             position = 0 if self._preface_seen else self._read_preface(data)
             if self._preface_seen:
@@ -182,6 +147,46 @@ class Connection:
         except ConnectionFault as fault:
             self._end(fault.code, fault.message)
         return self._take_events()
+
+    def _read_call(self, data: bytes) -> bool:
+        """The shape nearly every read has, without the detours: one HEADERS frame and all its DATA, nothing else.
+
+        Returns whether that is what it was; if not, nothing has happened.
+        """
+        end = len(data)
+        if end < 2 * FRAME_HEADER_BYTES:
+            return False
+        high, low, kind, flags, stream_id = FRAME_HEADER.unpack_from(data)
+        middle = FRAME_HEADER_BYTES + low
+        start = middle + FRAME_HEADER_BYTES
+        if kind != _HEADERS or flags != END_HEADERS or high or end < start:
+            return False
+        high, low, kind, flags, same_id = FRAME_HEADER.unpack_from(data, middle)
+        length = high << 8 | low
+        if (
+            kind != _DATA
+            or flags != END_STREAM
+            or same_id != stream_id
+            or start + length != end
+            or length > self._call_bytes_max
+            or stream_id <= self._highest_stream_id
+            or not stream_id & 1
+            or stream_id > self._last_stream_id_accepted
+            or len(self._streams) >= self.limits.max_concurrent_streams
+        ):
+            return False
+        try:
+            head, timeout = self._read_head(stream_id, data[FRAME_HEADER_BYTES:middle])
+        except StreamFault as fault:
+            self._on_stream_fault(fault)
+            return True
+        except ConnectionFault as fault:
+            self._end(fault.code, fault.message)
+            return True
+        self._count_data(length)
+        self._streams[stream_id] = Stream(stream_id, self._initial_send_window, self.limits.stream_window_bytes, True)
+        self._events.append(CallReceived(stream_id, head, timeout, data[start:]))
+        return True
 
     def _read_preface(self, data: bytes) -> int:
         """Check as much of the preface as there is; 0 until it is complete."""
@@ -230,11 +235,7 @@ class Connection:
 
     def _on_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         length = len(payload)
-        # What waits in memory is bounded stream by stream; the connection's window only has to keep moving.
-        self._uncredited_bytes += length
-        if self._uncredited_bytes >= self._credit_after_bytes:
-            self._outgoing.control(window_update_frame(0, self._uncredited_bytes))
-            self._uncredited_bytes = 0
+        self._count_data(length)
         stream = self._streams.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
@@ -253,6 +254,13 @@ class Connection:
         elif not payload:
             self._useless.take(self._now, "empty frames")
         self._events.append(DataReceived(stream_id, payload, length, ended))
+
+    def _count_data(self, length_bytes: int) -> None:
+        """What waits in memory is bounded stream by stream; the connection's window only has to keep moving."""
+        self._uncredited_bytes += length_bytes
+        if self._uncredited_bytes >= self._credit_after_bytes:
+            self._outgoing.control(window_update_frame(0, self._uncredited_bytes))
+            self._uncredited_bytes = 0
 
     def _on_headers(self, stream_id: int, flags: int, payload: bytes) -> None:
         if flags & (PADDED | PRIORITY):
@@ -287,15 +295,7 @@ class Connection:
         if stream_id <= self._highest_stream_id:
             self._on_trailers(stream_id, flags, block)
             return
-        self._highest_stream_id = stream_id
-        try:
-            head, timeout = self._heads.read(block)
-        except HeaderListTooLarge as error:
-            raise StreamFault(stream_id, ErrorCode.ENHANCE_YOUR_CALM, str(error)) from None
-        except HPACKError as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
-        except MalformedHead as error:
-            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)) from None
+        head, timeout = self._read_head(stream_id, block)
         if stream_id > self._last_stream_id_accepted:
             return  # it crossed our GOAWAY; the client knows that it was not handled
         if len(self._streams) >= self.limits.max_concurrent_streams:
@@ -303,6 +303,18 @@ class Connection:
         ended = flags & END_STREAM != 0
         self._streams[stream_id] = Stream(stream_id, self._initial_send_window, self.limits.stream_window_bytes, ended)
         self._events.append(RequestReceived(stream_id, head, timeout, ended))
+
+    def _read_head(self, stream_id: int, block: bytes) -> tuple[RequestHead, bytes | None]:
+        """The head of a new request. Raises `ConnectionFault`, `StreamFault`."""
+        self._highest_stream_id = stream_id
+        try:
+            return self._heads.read(block)
+        except HeaderListTooLarge as error:
+            raise StreamFault(stream_id, ErrorCode.ENHANCE_YOUR_CALM, str(error)) from None
+        except HPACKError as error:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
+        except MalformedHead as error:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)) from None
 
     def _on_trailers(self, stream_id: int, flags: int, block: bytes) -> None:
         """Fields after the data: gRPC gives them no meaning in a request."""

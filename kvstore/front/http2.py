@@ -12,8 +12,9 @@ from urllib.parse import unquote
 from kvstore.environment import Clock, TimerHandle
 from kvstore.errors import EtcdError, StatusCode
 from kvstore.front.calls import CALL_TYPES, Call
-from kvstore.front.connection import (
-    Connection,
+from kvstore.front.connection import Connection
+from kvstore.front.events import (
+    CallReceived,
     DataReceived,
     Event,
     RequestReceived,
@@ -137,14 +138,20 @@ class Http2Protocol(asyncio.Protocol):
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, DataReceived):
+            if isinstance(event, CallReceived):
+                call = self._begin(event.stream_id, event.head, event.timeout)
+                if call is not None:
+                    call.data(event.data, 0, True)
+            elif isinstance(event, DataReceived):
                 call = self._calls.get(event.stream_id)
                 if call is not None:
                     call.data(event.data, event.flow_bytes, event.end_stream)
                 else:
                     self.connection.credit(event.stream_id, event.flow_bytes)
             elif isinstance(event, RequestReceived):
-                self._on_request(event)
+                call = self._begin(event.stream_id, event.head, event.timeout)
+                if call is not None and event.end_stream:
+                    call.data(b"", 0, True)
             elif isinstance(event, StreamReset):
                 call = self._calls.get(event.stream_id)
                 if call is not None:
@@ -156,23 +163,21 @@ class Http2Protocol(asyncio.Protocol):
             else:
                 self._cancel_all()
 
-    def _on_request(self, event: RequestReceived) -> None:
-        head = event.head
-        if not head.is_grpc:
-            call: Call | _HttpCall = _HttpCall(
-                self, event, self._router, self._peer, self._peer_certificate, self._secure
-            )
-        else:
+    def _begin(self, stream_id: int, head: RequestHead, timeout: bytes | None) -> Call | _HttpCall | None:
+        """What answers a new request; None when it is answered already."""
+        call: Call | _HttpCall
+        if head.is_grpc:
             try:
-                call = self._open(event, head)
+                call = self._open(stream_id, head, timeout)
             except EtcdError as error:
-                self.connection.send_end(event.stream_id, status_only_block(error.code, error.message))
-                return
-        self._calls[event.stream_id] = call
-        if event.end_stream:
-            call.data(b"", 0, True)
+                self.connection.send_end(stream_id, status_only_block(error.code, error.message))
+                return None
+        else:
+            call = _HttpCall(self, stream_id, head, self._router, self._peer, self._peer_certificate, self._secure)
+        self._calls[stream_id] = call
+        return call
 
-    def _open(self, event: RequestReceived, head: RequestHead) -> Call:
+    def _open(self, stream_id: int, head: RequestHead, timeout: bytes | None) -> Call:
         """Begin a gRPC call. Raises `EtcdError` when it is refused at the door."""
         method = self._methods.get(head.path)
         if head.method != "POST":
@@ -187,11 +192,11 @@ class Http2Protocol(asyncio.Protocol):
                 StatusCode.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{head.encoding}"'
             )
         context = CallContext(head.metadata, self._peer, self._peer_certificate)
-        if event.timeout is None:
-            return CALL_TYPES[method.kind](self, event.stream_id, method, context)
-        seconds = parse_timeout(event.timeout)
+        if timeout is None:
+            return CALL_TYPES[method.kind](self, stream_id, method, context)
+        seconds = parse_timeout(timeout)
         context.deadline = self.clock.monotonic() + seconds
-        call = CALL_TYPES[method.kind](self, event.stream_id, method, context)
+        call = CALL_TYPES[method.kind](self, stream_id, method, context)
         call.expire_in(seconds)
         return call
 
@@ -227,17 +232,17 @@ class _HttpCall:
     def __init__(
         self,
         driver: Http2Protocol,
-        event: RequestReceived,
+        stream_id: int,
+        head: RequestHead,
         router: Router,
         peer: str,
         peer_certificate: Mapping[str, Any] | None,
         secure: bool,
     ) -> None:
         self._driver = driver
-        self._stream_id = event.stream_id
+        self._stream_id = stream_id
         self._body = Body(driver.connection.limits.http1_body_bytes_max, self._consumed)
         self._room: asyncio.Future[None] | None = None
-        head = event.head
         path, _, query = head.path.decode(errors="replace").partition("?")
         request = HttpRequest(
             head.method,

@@ -15,8 +15,9 @@ from hyperframe import frame as hyper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore.front.connection import (
-    Connection,
+from kvstore.front.connection import Connection
+from kvstore.front.events import (
+    CallReceived,
     ConnectionEnded,
     DataReceived,
     RequestReceived,
@@ -34,6 +35,18 @@ REQUEST = [
     (":authority", "localhost"),
     ("content-type", "application/grpc"),
 ]
+
+
+def in_steps(events: list) -> list:
+    """Events with `CallReceived` taken apart."""
+    steps: list = []
+    for event in events:
+        if isinstance(event, CallReceived):
+            steps.append(RequestReceived(event.stream_id, event.head, event.timeout, False))
+            steps.append(DataReceived(event.stream_id, event.data, len(event.data), True))
+        else:
+            steps.append(event)
+    return steps
 
 
 class Pair:
@@ -55,7 +68,7 @@ class Pair:
             if not to_server and not to_client:
                 return
             for start in range(0, len(to_server), piece_bytes):
-                self.events += self.server.receive(to_server[start : start + piece_bytes], self.now)
+                self.events += in_steps(self.server.receive(to_server[start : start + piece_bytes], self.now))
             if to_client:
                 self.answers += self.client.receive_data(to_client)
 
@@ -509,13 +522,44 @@ def test_whatever_arrives_is_handled_or_refused(frames: list[bytes], tail: bytes
     events_of_pieces = []
     for start in range(0, len(data), piece_bytes):
         events_of_pieces += pieces.receive(data[start : start + piece_bytes], 0.0)
-    comparable = [event for event in events if not isinstance(event, RequestReceived)]
-    assert comparable == [event for event in events_of_pieces if not isinstance(event, RequestReceived)]
+    comparable = [event for event in in_steps(events) if not isinstance(event, RequestReceived)]
+    assert comparable == [event for event in in_steps(events_of_pieces) if not isinstance(event, RequestReceived)]
     out = sent(whole)
     assert [type(part) for part in out] == [type(part) for part in sent(pieces)]
     if whole.ended:
         assert isinstance(out[-1], hyper.GoAwayFrame)
         assert isinstance(events[-1], ConnectionEnded)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 3, 3, 4, 5, 7, 2**31 - 1]),
+            st.sampled_from([0x4, 0x4, 0x5, 0xC]),
+            st.sampled_from([Encoder().encode(REQUEST), b"\x82", b"\xff" * 9, b"\xbe"]),
+            st.sampled_from([0, 1, 2]),
+            st.sampled_from([0x1, 0x1, 0x0, 0x9]),
+            st.binary(max_size=40) | st.just(bytes(16_384)),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from([1, 1_000, 1 << 20]),
+)
+def test_calls_in_one_piece_are_what_they_are_in_two(calls: list[tuple], window: int) -> None:
+    """The short way through `receive` does what the long one does, for whatever nearly looks like a call."""
+    limits = FrontLimits(max_concurrent_streams=2, stream_window_bytes=window)
+    whole, pieces = raw_server(limits=limits)[0], raw_server(limits=limits)[0]
+    for stream_id, flags, block, gap, data_flags, data in calls:
+        call = frame(HEADERS, flags, stream_id, block) + frame(DATA, data_flags, stream_id + gap, data)
+        events = in_steps(whole.receive(call, 0.0))
+        expected = pieces.receive(call[:5], 0.0) + pieces.receive(call[5:], 0.0)
+        assert [event[:1] + event[2:] for event in events] == [event[:1] + event[2:] for event in expected]
+        assert [getattr(event, "head", None) is None for event in events] == [
+            getattr(event, "head", None) is None for event in expected
+        ]
+        assert whole.take_output() == pieces.take_output()
+        assert whole.stream_count == pieces.stream_count
 
 
 @settings(deadline=None, max_examples=100)
