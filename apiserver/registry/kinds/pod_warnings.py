@@ -11,7 +11,13 @@ from typing import Any, Final
 from apiserver.api.quantity import Quantity, QuantityError
 from apiserver.api.validation.pods import all_containers
 
-__all__ = ["deprecated_node_label", "warnings_for_pod", "warnings_for_selector_term", "warnings_for_template"]
+__all__ = [
+    "deprecated_node_label",
+    "warnings_for_claim_spec",
+    "warnings_for_pod",
+    "warnings_for_selector_term",
+    "warnings_for_template",
+]
 
 Obj = dict[str, Any]
 
@@ -60,6 +66,16 @@ def warnings_for_pod(pod: Obj) -> list[str]:
 def warnings_for_template(path: str, template: Obj | None) -> list[str]:
     """Of a pod template at a path."""
     return list(_warnings(f"{path}.", template)) if template else []
+
+
+def warnings_for_claim_spec(path: str, spec: Obj) -> list[str]:
+    """Of the spec of a PersistentVolumeClaim."""
+    resources = spec.get("resources") or _EMPTY
+    return [
+        warning
+        for kind in ("requests", "limits")
+        for warning in _of_fractions(f"{path}.resources.{kind}", resources.get(kind), ("storage",))
+    ]
 
 
 def deprecated_node_label(key: str) -> str:
@@ -129,6 +145,10 @@ def _of_volumes(at: str, spec: Obj) -> Iterator[str]:
         for source in volume:
             if source in _DEPRECATED_VOLUMES and volume[source] is not None:
                 yield f"{at}.volumes[{index}].{_go_name(source)}: {_DEPRECATED_VOLUMES[source]}"
+        template = (volume.get("ephemeral") or _EMPTY).get("volumeClaimTemplate")
+        if template:
+            path = f"{at}.volumes[{index}].ephemeral.volumeClaimTemplate.spec"
+            yield from warnings_for_claim_spec(path, template.get("spec") or _EMPTY)
 
 
 def _go_name(source: str) -> str:
@@ -151,8 +171,8 @@ def _of_lists(at: str, spec: Obj) -> Iterator[str]:
             yield f'{at}.imagePullSecrets[{index}].name: invalid empty name ""'
 
 
-def _of_fractions(at: str, amounts: Obj | None) -> Iterator[str]:
-    for name in _BYTES:
+def _of_fractions(at: str, amounts: Obj | None, names: tuple[str, ...] = _BYTES) -> Iterator[str]:
+    for name in names:
         text = (amounts or _EMPTY).get(name)
         if text is not None and _is_fraction(text):
             yield f'{at}[{name}]: fractional byte value "{text}" is invalid, must be an integer'
