@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
+from apiserver.api.status import StatusError
 from apiserver.storage.changes import Change
 from apiserver.storage.interface import EventType, WatchEvent
 from apiserver.storage.selection import Selection
@@ -15,7 +16,7 @@ __all__ = ["BOOKMARK_INTERVAL_SECONDS", "WATCHER_EVENTS_MAX", "CacheWatcher", "D
 
 WATCHER_EVENTS_MAX: Final = 8192
 """Events that may wait for a watcher's reader; one that is slower has its watch ended."""
-INITIAL_BATCH_EVENTS_MAX: Final = 500
+INITIAL_BATCH_EVENTS_MAX: Final = 200
 """Initial events handed to the reader at a time, so that their bytes need not all be in memory at once."""
 BOOKMARK_INTERVAL_SECONDS: Final = 60.0
 _BOOKMARK_BEFORE_END_SECONDS: Final = 2.0
@@ -78,6 +79,11 @@ class CacheWatcher:
             return
         self._queue.append(event)
         self._wake_reader()
+
+    def fail(self, revision: int, error: StatusError) -> None:
+        """Tell the reader why the watch cannot go on, and end it."""
+        self.offer(WatchEvent(EventType.ERROR, revision, status=error.to_dict()))
+        self.end()
 
     def end(self) -> None:
         """No more events; the reader still gets what is queued. Idempotent."""
@@ -191,7 +197,11 @@ class Dispatcher:
         """Offer the change to whom it concerns."""
         for group in self._groups_of(change):
             for watcher in list(group):
-                event = change.event(watcher.selection)
+                try:
+                    event = change.event(watcher.selection)
+                except StatusError as error:
+                    watcher.fail(change.revision, error)
+                    continue
                 if event is not None:
                     watcher.offer(event)
 

@@ -158,6 +158,8 @@ class Cacher:
             minimum = await self._revisions.current()
         # A watch from a revision to come waits for its events, not for the revision.
         wait_for = minimum if initial or version == 0 else 0
+        if options.resource_version == "" and await self._caches.cannot_wait(resource, minimum):
+            return await self._storage.watch(resource, options)
         cache = await self._caches.fresh(resource, wait_for)
         if version > 0 and not initial and version < cache.log.floor:
             await self._caches.reach_back(cache, version)

@@ -49,8 +49,13 @@ class Change:
         return entry.key
 
     def event(self, selection: Selection) -> WatchEvent | None:
-        """What the change is to a watcher; an object that leaves its selector is deleted as far as it can see."""
+        """What the change is to a watcher; an object that leaves its selector is deleted as far as it can see.
+
+        Raises `StatusError` when the object cannot be read.
+        """
         current, previous = self.current, self.previous
+        if current is not None and current.problem is not None:
+            raise current.problem
         if current is not None and selection.matches(current):
             return (
                 self._modified_event() if previous is not None and selection.matches(previous) else self._added_event()

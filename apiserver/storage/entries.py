@@ -15,7 +15,7 @@ import orjson
 from apiserver.api.scheme import Resource
 from apiserver.api.status import StatusError, internal_error
 from apiserver.storage.keys import namespace_of, object_name
-from apiserver.storage.wire import is_protobuf, message_with_revision, stored_api_version, stored_labels
+from apiserver.storage.wire import is_protobuf, message_with_revision, stored_api_version, stored_labels, stored_string
 
 __all__ = ["CorruptEntry", "Entry", "Family", "ObjectCodec", "RecentObjects", "set_resource_version"]
 
@@ -144,6 +144,11 @@ class Entry:
         return f"Entry({self.key!r}, revision={self.revision})"
 
     @property
+    def problem(self) -> StatusError | None:
+        """Why the value cannot be read, if it cannot."""
+        return None
+
+    @property
     def name(self) -> str:
         """metadata.name."""
         return object_name(self.key)
@@ -160,6 +165,10 @@ class Entry:
         if labels is None:
             labels = self._labels = self._read_labels() or _NO_LABELS
         return labels
+
+    def has_json(self, resource: Resource) -> bool:
+        """Whether `json` has only to be handed out."""
+        return self._json_resource is resource
 
     def json(self, resource: Resource) -> bytes:
         """See `StoredObject.json`."""
@@ -183,6 +192,15 @@ class Entry:
         if obj["apiVersion"] != resource.api_version or obj["kind"] != resource.kind:
             return self._family.codec.convert(resource, obj)
         return obj
+
+    def stored_string(self, field_numbers: tuple[int, ...]) -> str | None:
+        """A string of the stored message, read without decoding; None when the object is not stored as protobuf."""
+        if not is_protobuf(self.data):
+            return None
+        try:
+            return stored_string(self.data, field_numbers)
+        except ValueError as error:
+            raise internal_error(f"unable to decode key {self.key!r}: {error}") from error
 
     def object_copy(self, resource: Resource) -> dict[str, Any]:
         """See `StoredObject.object_copy`."""
@@ -269,6 +287,15 @@ class CorruptEntry(Entry):
         super().__init__(family, key, revision, b"", lease=lease)
         self.sealed = sealed
         self._problem = problem
+
+    @property
+    def problem(self) -> StatusError:
+        """See `Entry.problem`."""
+        return self._problem
+
+    def stored_string(self, field_numbers: tuple[int, ...]) -> str | None:
+        """Raises."""
+        raise self._problem
 
     def json(self, resource: Resource) -> bytes:
         """Raises."""

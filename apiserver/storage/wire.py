@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-__all__ = ["is_protobuf", "message_with_revision", "stored_api_version", "stored_labels"]
+__all__ = ["is_protobuf", "message_with_revision", "stored_api_version", "stored_labels", "stored_string"]
 
 MAGIC: Final = b"k8s\0"
 
@@ -64,6 +64,24 @@ def stored_labels(data: bytes) -> dict[str, str]:
     if position > end:
         raise ValueError("a stored object is cut short")
     return labels
+
+
+def stored_string(data: bytes, field_numbers: tuple[int, ...]) -> str:
+    """A string deep in a stored object, given the numbers (below 16) of the fields on the way; empty if absent.
+
+    Raises ValueError when the bytes are no stored object.
+    """
+    start, end = _find(data, 4, len(data), _RAW)
+    for number in field_numbers:
+        wanted = number << 3 | 2
+        while start < end and data[start] != wanted:
+            if data[start] > 0x7F:  # fields are in order, and this one is behind all that are asked for
+                return ""
+            start = _skip(data, start, end)[1]
+        if start >= end:
+            return ""
+        start, end = _skip(data, start, end)
+    return data[start:end].decode()
 
 
 def _label(data: bytes, position: int, end: int, labels: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from apiserver.api.status import StatusError, internal_error
 from apiserver.storage import EventType, ListOptions, WatchOptions, cache_watchers, changes
 from apiserver.storage.cacher import Cacher
 from apiserver.storage.etcd3 import Etcd3Storage
+from apiserver.storage.warming import warm_json
 from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import rpc_pb2 as pb
 from tests.conformance.storage.fake_clock import settle
@@ -256,6 +257,14 @@ async def test_an_etcd_that_cannot_tell_progress(cacher, maps, etcd, clock, vers
     assert (await read).name == "a"
     assert names(await listing) == ["a"]
     assert ("progress" in etcd.calls) is reliable
+    etcd.put(pb.PutRequest(key=b"/elsewhere", value=b"y"))
+    starting = asyncio.ensure_future(watch(cacher, maps, send_initial_events=True, bookmarks=True))
+    await settle()
+    await clock.advance(0.2)
+    reader = await starting
+    assert await reader.summary(1) == [("ADDED", "a")]
+    assert (await reader.event()).initial_end
+    reader.watcher.stop()
 
 
 async def test_a_load_that_fails_is_tried_again(cacher, maps, etcd):
@@ -488,3 +497,45 @@ async def test_a_value_that_does_not_open(sealed, maps, etcd, object_codec):
     assert (await sealed.get(maps, KEY)).view(maps)["data"] == {"x": "1"}
     result = await sealed.list(maps, ListOptions())
     assert [item.view(maps)["metadata"]["name"] for item in result.items] == ["a", "b"]
+
+
+async def test_watching_a_value_that_does_not_open(sealed, maps, etcd, object_codec):
+    """It ends the watches of its resource, and no others, with the reason."""
+    created = await create(sealed, maps, config_map("a"))
+    readers = [
+        await watch(sealed, maps, resource_version=str(created.revision)),
+        await watch(sealed, maps, resource_version=str(created.revision), labels=parse_label_selector("app")),
+    ]
+    elsewhere = await watch(sealed, maps, resource_version=str(created.revision), namespace="other")
+    sealed.transformer.broken = True
+    put_other(etcd, object_codec, maps, "b")
+    for reader in readers:
+        event = await reader.event()
+        assert (event.type, event.status["code"]) == (EventType.ERROR, 500)
+        assert await reader.ended()
+    fresh = await watch(sealed, maps)
+    assert (await fresh.event()).status["code"] == 500
+    sealed.transformer.broken = False
+    await create(sealed, maps, config_map("c", "other"))
+    assert (await elsewhere.event()).stored.name == "c"
+    assert names(await sealed.list(maps, ListOptions())) == ["a", "b", "c"]
+
+
+async def test_warming_lets_others_run(cacher, maps, etcd, object_codec, clock, monkeypatch):
+    for n in range(40):
+        put_other(etcd, object_codec, maps, f"m{n:02}")
+    items = (await cacher.list(maps, ListOptions())).items
+    monkeypatch.setattr(clock, "monotonic", iter(range(1000)).__next__)
+    turns = []
+
+    async def other():
+        while True:
+            turns.append(sum(item.has_json(maps) for item in items))
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(other())
+    await warm_json(items, maps, clock)
+    task.cancel()
+    assert len(turns) >= 4
+    assert all(item.has_json(maps) for item in items)
+    monkeypatch.undo()

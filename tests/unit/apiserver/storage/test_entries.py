@@ -154,3 +154,26 @@ def test_message_carries_the_revision(codec, maps):
     big = Entry(entry._family, entry.key, 2**60, entry.data)
     set_resource_version(with_revision, 2**60)
     assert big.protobuf(maps) == codec.message(maps, with_revision)
+
+
+def test_a_string_deep_in_the_message(codec, scheme):
+    pods = scheme.resource("", "v1", "pods")
+    family = Family(pods.storage_prefix, True, codec, RecentObjects())
+
+    def entry(**spec):
+        obj = {
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "metadata": {"name": "a", "namespace": "ns"},
+            "spec": spec,
+            "status": {},
+        }
+        return Entry(family, "/registry/pods/ns/a", 3, codec.encode(pods, obj))
+
+    containers = [{"name": "c", "image": "i", "resources": {}}]
+    assert entry(containers=containers, nodeName="n1", priority=3).stored_string((2, 10)) == "n1"
+    assert entry(containers=containers, priority=3, hostNetwork=True).stored_string((2, 10)) == ""
+    assert entry(containers=containers * 20).stored_string((2, 10)) == ""
+    assert Entry(family, "/registry/pods/ns/a", 3, b"{}").stored_string((2, 10)) is None
+    with pytest.raises(StatusError):
+        Entry(family, "/registry/pods/ns/a", 3, b"k8s\0").stored_string((2, 10))
