@@ -85,6 +85,7 @@ class Connection:
         self._highest_stream_id = 0
         self._last_stream_id_accepted = MAX_STREAM_ID
         self._draining = False
+        self._final = False  # no request can come any more: the last GOAWAY is out, or the peer has sent its own
         self._outgoing = Outgoing()
         self._initial_send_window = WINDOW_BYTES_DEFAULT
         self._uncredited_bytes = 0
@@ -125,8 +126,8 @@ class Connection:
 
     @property
     def drained(self) -> bool:
-        """Whether the connection was asked to end and has nothing left to do."""
-        return self._draining and not self._streams
+        """Whether the connection was asked to end and has nothing left to do, nor anything crossing to it."""
+        return self._final and not self._streams
 
     # Receiving.
 
@@ -391,7 +392,7 @@ class Connection:
         if len(payload) != 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING of the wrong length")
         if flags & ACK:
-            if payload == _DRAIN_PING and self._draining:
+            if payload == _DRAIN_PING and self._draining and not self._final:
                 self._refuse_new_streams()
             return
         self._outgoing.control(frame(FrameType.PING, ACK, 0, payload))
@@ -416,7 +417,7 @@ class Connection:
     def _on_goaway(self, stream_id: int, flags: int, payload: bytes) -> None:
         if stream_id or len(payload) < 8:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "malformed GOAWAY")
-        self._draining = True  # what is under way is finished; nothing new will come
+        self._final = True  # what is under way is finished
 
     def _on_window_update(self, stream_id: int, flags: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -525,9 +526,9 @@ class Connection:
         return self._outgoing.take()
 
     def _refuse_new_streams(self) -> None:
-        if self._last_stream_id_accepted == MAX_STREAM_ID:
-            self._last_stream_id_accepted = self._highest_stream_id
-            self._outgoing.control(goaway_frame(self._highest_stream_id, ErrorCode.NO_ERROR))
+        self._final = True
+        self._last_stream_id_accepted = self._highest_stream_id
+        self._outgoing.control(goaway_frame(self._highest_stream_id, ErrorCode.NO_ERROR))
 
     def _settle(self) -> None:
         """Close the streams whose response is out, and report those with room for more."""
