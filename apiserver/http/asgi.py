@@ -41,8 +41,10 @@ class ASGIApplication:
         except Exception:
             _LOG.exception("a request failed outside the handler chain")
             response = Response(500, b"Internal Server Error\n", "text/plain; charset=utf-8")
-        headers = [_header("content-type", response.content_type)] if response.content_type else []
-        headers += [_header(name, value) for name, value in response.headers]
+        named = response.headers
+        if response.content_type:
+            named = [("content-type", response.content_type), *named]
+        headers = [_HEADERS.get(header) or _header(header) for header in named]
         body = response.body
         if isinstance(body, bytes):
             if "http.response.whole" in scope.get("extensions", ()):
@@ -61,18 +63,19 @@ class ASGIApplication:
         query = scope["query_string"]
         extensions = scope.get("extensions") or {}
         reader = _BodyReader(receive, scope["headers"])
-        return Request(
-            method=scope["method"],
-            path=scope["path"],
-            raw_path=scope["raw_path"].decode("latin-1"),
-            query=_parse_query(query) if query else {},
-            headers=extensions.get("headers") or header_map(scope["headers"]),
-            remote_address=client[0] if client else "",
-            peer_certificate=extensions.get("client_certificate"),
-            read_body=reader.read,
-            disconnected=reader.disconnected,
-            received_seconds=self._clock.now(),
+        request = Request(
+            scope["method"],
+            scope["path"],
+            scope["raw_path"].decode("latin-1"),
+            _parse_query(query) if query else {},
+            extensions.get("headers") or header_map(scope["headers"]),
+            client[0] if client else "",
+            extensions.get("client_certificate"),
+            reader.read,
+            reader.disconnected,
         )
+        request.received_seconds = self._clock.now()
+        return request
 
     async def _stream(self, body: AsyncIterator[bytes], request: Request, send: _Send) -> None:
         """Send chunks as they come, until the stream, the client or the server ends it."""
@@ -153,20 +156,20 @@ class _BodyReader:
 
 
 _HEADERS: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+"""Headers that do not differ from answer to answer, as they go out."""
 _HEADERS_MAX = 256
+_REPEATED = frozenset({"cache-control", "content-encoding", "content-type", "vary", "x-content-type-options"})
 
 
-def _header(name: str, value: str) -> tuple[bytes, bytes]:
+def _header(header: tuple[str, str]) -> tuple[bytes, bytes]:
     """A header on the wire. A line break in a value would let a caller write headers of its own."""
-    known = _HEADERS.get((name, value))
-    if known is not None:
-        return known
+    name, value = header
     if "\r" in value or "\n" in value:
         value = value.replace("\r", " ").replace("\n", " ")
-    header = (name.lower().encode("latin-1"), value.encode("utf-8"))
-    if name != "audit-id" and len(_HEADERS) < _HEADERS_MAX:
-        _HEADERS[name, value] = header
-    return header
+    encoded = (name.lower().encode("latin-1"), value.encode("utf-8"))
+    if name in _REPEATED and len(_HEADERS) < _HEADERS_MAX:
+        _HEADERS[header] = encoded
+    return encoded
 
 
 def _parse_query(query: bytes) -> dict[str, list[str]]:
