@@ -96,6 +96,9 @@ class Call:
     def drained(self) -> None:
         """What was sent so far has left."""
 
+    def stop(self) -> None:
+        """The server stops: a call that will end by itself is left to do so."""
+
     def cancel(self) -> None:
         """The client is gone, or no longer interested."""
         if not self._over:
@@ -134,7 +137,7 @@ class Call:
         if isinstance(error, EtcdError):
             self.fail(error)
         elif isinstance(error, asyncio.CancelledError):
-            self.fail(EtcdError(StatusCode.UNAVAILABLE, "etcdserver: server stopped"))
+            self.fail(_server_stopped())
         else:
             logger.error("the handler of %s failed", self.method.path, exc_info=error)
             self.fail(EtcdError(StatusCode.INTERNAL, "internal error"))
@@ -251,6 +254,11 @@ class StreamCall(Call):
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
+    def stop(self) -> None:
+        """See `Call.stop`: streams end when somebody ends them, so this is told to go elsewhere."""
+        self.fail(_server_stopped())
+        self._cancel_task()
+
     def taken(self) -> None:
         """The handler has taken a request out of the queue."""
         if self._withheld_bytes and not self._queue.full:
@@ -349,6 +357,10 @@ class _RequestQueue:
         request = self._requests.popleft()
         self._call.taken()
         return request
+
+
+def _server_stopped() -> EtcdError:
+    return EtcdError(StatusCode.UNAVAILABLE, "etcdserver: server stopped")
 
 
 async def _generator(responses: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:

@@ -114,9 +114,9 @@ class Http1Protocol(asyncio.Protocol):
     # What the server calls.
 
     def drain(self) -> None:
-        """Close after the request under way."""
+        """Close after the request under way, unless its response may go on for ever."""
         self._draining = True
-        if self._task is None:
+        if self._task is None or self._streaming:
             self._close()
 
     def abort(self) -> None:

@@ -115,8 +115,10 @@ class Http2Protocol(asyncio.Protocol):
         self._calls.pop(stream_id, None)
 
     def drain(self) -> None:
-        """Take no new requests; close when those under way are answered."""
+        """Take no new requests, end the streams, and close when the rest is answered."""
         self.connection.drain()
+        for call in list(self._calls.values()):
+            call.stop()
         self._flush()
 
     def abort(self) -> None:
@@ -243,6 +245,7 @@ class _HttpCall:
         self._stream_id = stream_id
         self._body = Body(driver.connection.limits.http1_body_bytes_max, self._consumed)
         self._room: asyncio.Future[None] | None = None
+        self._streaming = False
         path, _, query = head.path.decode(errors="replace").partition("?")
         request = HttpRequest(
             head.method,
@@ -266,6 +269,12 @@ class _HttpCall:
         """What was sent so far has left."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+    def stop(self) -> None:
+        """The server stops: a response that may go on for ever does not."""
+        if self._streaming:
+            self._driver.connection.reset(self._stream_id, ErrorCode.CANCEL)
+            self.cancel()
 
     def cancel(self) -> None:
         """The client is gone."""
@@ -296,6 +305,7 @@ class _HttpCall:
         if isinstance(body, bytes):
             connection.send_data(self._stream_id, body)
             return
+        self._streaming = True
         async with aclosing(body):
             async for chunk in body:
                 backlog_bytes = connection.send_data(self._stream_id, chunk)

@@ -70,7 +70,10 @@ class Front:
         return bound
 
     async def close(self, grace_seconds: float = 5.0) -> None:
-        """Stop listening, let requests under way finish for so long, then close every connection."""
+        """Stop listening and end streams, let other requests finish for so long, then close every connection.
+
+        Clients of streams are told UNAVAILABLE, "etcdserver: server stopped": they go elsewhere or come back.
+        """
         for server in self._servers:
             server.close()
         for listener in self._mixed:

@@ -304,17 +304,24 @@ async def test_closing_lets_calls_finish(served) -> None:
     await client.channel.close()
 
 
-async def test_draining_waits_for_a_stream(served) -> None:
+async def test_closing_ends_streams_and_waits_for_calls(served) -> None:
     client = GrpcioClient(served.target)
-    call = client.watch()
-    await call.write(create(b"k", 1))
-    await call.read()
+    stream = client.watch()
+    await stream.write(create(b"k", 1))
+    await stream.read()
+    call = asyncio.create_task(client.range(b"!hang", timeout=0.2))
+    await served.kv.hanging.wait()
     closing = asyncio.create_task(served.front.close(10.0))
-    await asyncio.sleep(0)
-    await call.write(create(b"k", 2))
-    assert [(await call.read()).watch_id for _ in range(2)] == [0, 1]
-    await call.done_writing()
-    assert await call.read() is grpc.aio.EOF
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stream.read()
+    assert (caught.value.code(), caught.value.details()) == (
+        grpc.StatusCode.UNAVAILABLE,
+        "etcdserver: server stopped",
+    )
+    assert not closing.done()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await closing
     await client.channel.close()
 

@@ -142,6 +142,18 @@ async def test_a_stream_that_is_given_up_ends_its_handler() -> None:
     await front.close(1.0)
 
 
+async def test_closing_ends_a_stream(served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"POST /v3/watch HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    text = b'{"create_request":{"watch_id":1}}'
+    writer.write(b"%x\r\n%b\r\n" % (len(text), text))
+    await reader.readuntil(b"}}\n")
+    await served.front.close(10.0)
+    assert await reader.read() == b"\r\n"
+    writer.close()
+    await served.watch.ended.wait()
+
+
 async def test_requests_of_a_stream_are_answered_as_they_come(served) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     writer.write(b"POST /v3/watch HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
