@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import ssl
 from dataclasses import dataclass
 
 __all__ = ["ServerTLS", "server_context"]
+
+logger = logging.getLogger(__name__)
 
 ALPN_PROTOCOLS = ["h2", "http/1.1"]
 _VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3, "": None}
@@ -35,17 +39,50 @@ class ServerTLS:
 
 
 def server_context(tls: ServerTLS) -> ssl.SSLContext:
-    """A context that speaks HTTP/2 and HTTP/1.1. Raises ValueError or `ssl.SSLError` for what cannot be used."""
+    """A context that speaks HTTP/2 and HTTP/1.1, and follows its files: new connections get renewed certificates.
+
+    Raises ValueError or `ssl.SSLError` for what cannot be used, OSError for files that cannot be read.
+    """
+    return _Reloader(tls).context
+
+
+class _Reloader:
+    """Looks at the files when a client says hello, as etcd does; what cannot be loaded then changes nothing."""
+
+    def __init__(self, tls: ServerTLS) -> None:
+        self._tls = tls
+        self._paths = [path for path in (tls.cert, tls.key, tls.ca, tls.crl) if path is not None]
+        self._versions = self._look()
+        self._current = _load(tls)
+        self.context = self._current
+        self.context.sni_callback = self._on_hello
+
+    def _look(self) -> list[tuple[int, int]]:
+        """What tells one version of the files from another."""
+        stats = [os.stat(path) for path in self._paths]
+        return [(stat.st_mtime_ns, stat.st_ino) for stat in stats]
+
+    def _on_hello(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        try:
+            versions = self._look()
+            if versions != self._versions:
+                self._current = _load(self._tls)
+                self._versions = versions
+        except (OSError, ValueError) as error:
+            logger.warning("cannot reload the TLS certificate %s: %s", self._tls.cert, error)
+        if connection.context is not self._current:
+            connection.context = self._current
+
+
+def _load(tls: ServerTLS) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     context.load_cert_chain(tls.cert, tls.key)
     for version in (tls.min_version, tls.max_version):
         if version not in _VERSIONS:
             raise ValueError(f"unexpected TLS version {version!r} (must be one of: TLS1.2, TLS1.3)")
-    minimum, maximum = _VERSIONS[tls.min_version], _VERSIONS[tls.max_version]
-    context.minimum_version = minimum or ssl.TLSVersion.TLSv1_2
-    if maximum is not None:
-        context.maximum_version = maximum
+    context.minimum_version = _VERSIONS[tls.min_version] or ssl.TLSVersion.TLSv1_2
+    context.maximum_version = _VERSIONS[tls.max_version] or ssl.TLSVersion.MAXIMUM_SUPPORTED
     if tls.cipher_suites:
         context.set_ciphers(":".join(_openssl_name(suite) for suite in tls.cipher_suites))
     if tls.ca is not None:

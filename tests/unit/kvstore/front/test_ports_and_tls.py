@@ -215,6 +215,20 @@ def test_tls_settings(certificates: Certificates) -> None:
             context(**bad)
 
 
+async def test_renewed_certificates_are_followed(front: Front, tmp_path: Path) -> None:
+    """A new CA and new certificates under the same paths; a half-written one changes nothing."""
+    old = Certificates(tmp_path)
+    (url,) = await front.listen(["https://127.0.0.1:0"], server_context(ServerTLS(old.cert, old.key, ca=old.ca)))
+    before = old.client_context()
+    assert await http1(url, before) == b"{}"
+    Path(old.cert).write_bytes(b"-----BEGIN")
+    assert await http1(url, before) == b"{}"
+    after = Certificates(tmp_path).client_context()
+    assert await http1(url, after) == b"{}"
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await http1(url, before)
+
+
 def test_under_uvloop(certificates: Certificates) -> None:
     """The same code on the loop production runs on."""
 
