@@ -13,7 +13,6 @@ from functools import partial
 
 from apiserver.admission import AdmissionChain
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
-from apiserver.api.conversion import convert
 from apiserver.api.scheme import Resource, Scheme, load_scheme
 from apiserver.app.bootstrap import Bootstrap
 from apiserver.app.certificates import PKI, default_hosts, ensure_pki
@@ -111,7 +110,8 @@ class APIServer:
             raise StartError(str(error)) from error
         pki = self._prepare_files()
         client = await self._open_store()
-        storage = Etcd3Storage(client, SchemeCodec(Codec(scheme), partial(convert, scheme)), self.environment)
+        codec = Codec(scheme)
+        storage = Etcd3Storage(client, SchemeCodec(codec), self.environment)
         cacher = Cacher(storage)
         self._undo.push_async_callback(cacher.close)
         interval = self.options.etcd_compaction_interval
@@ -120,7 +120,7 @@ class APIServer:
         stores = self._stores(scheme, cacher, enabled)
         bootstrap = Bootstrap(stores, cacher, self._context, self.options)
         await bootstrap.before_serving()
-        handler = self._handler(scheme, enabled, stores, client)
+        handler = self._handler(codec, enabled, stores, client)
         self._http = await self._listen(handler, pki)
         await bootstrap.publish_endpoint(advertise_address(self.options), self._http.port)
         write_admin_kubeconfig(self.kubeconfig, self.url, pki, self.environment.files)
@@ -226,9 +226,8 @@ class APIServer:
 
     # Serving
 
-    def _handler(self, scheme: Scheme, enabled: Callable[[Resource], bool], stores: Stores, client: Client) -> Handler:
-        options, environment = self.options, self.environment
-        codec = Codec(scheme)
+    def _handler(self, codec: Codec, enabled: Callable[[Resource], bool], stores: Stores, client: Client) -> Handler:
+        options, environment, scheme = self.options, self.environment, codec.scheme
         modes = [_AUTHORIZERS[mode]() for mode in options.authorization_mode]
         privileged = PrivilegedGroups()
         authorizer = UnionAuthorizer([privileged, *modes], modes)
