@@ -287,9 +287,12 @@ class WAL:
         old.close()
 
     def release(self, index: int) -> list[str]:
-        """Remove the segments in which no entry behind `index` is; the newest always stays. Returns their names."""
+        """Remove the segments before the one with the entry at `index`; returns their names.
+
+        That one stays, although the entry may be its last: the mark of a snapshot at `index` is there, or later.
+        """
         removed = []
-        while len(self._segments) > 1 and self._segments[1].index <= index + 1:
+        while len(self._segments) > 1 and self._segments[1].index <= index:
             name = str(self._segments.pop(0))
             self._files.remove(f"{self._directory}/{name}")
             removed.append(name)

@@ -18,7 +18,8 @@ class StoredState:
     """Where a member left off.
 
     Attributes:
-        is_new: there was nothing; everything else is empty.
+        is_new: there was nothing, or only the remains of a first write that was never finished; everything but the
+            metadata is empty.
         metadata: what the log was made with.
         snapshot: the newest good one.
         entries: the log behind the snapshot.
@@ -53,6 +54,10 @@ def open_store(
         return wal, StoredState(is_new=True, metadata=metadata)
     wal, recovered = WAL.open(files, wal_directory, segment_bytes=segment_bytes)
     try:
+        if recovered.hard_state.term == 0:
+            # The first thing any member stores has a term in it. What is here was never acknowledged to anybody, and
+            # the next entry at index 1 will replace it.
+            return wal, StoredState(True, recovered.metadata, torn_path=recovered.torn_path)
         snapshot = snapshots.load_newest(_committed_marks(recovered.snapshots, recovered.hard_state))
         base = snapshot.index if snapshot else 0
         entries = tuple(entry for entry in recovered.entries if entry.index > base)

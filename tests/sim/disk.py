@@ -177,6 +177,16 @@ class SimDisk:
     def exists(self, path: str) -> bool:
         return path in self._names or path in self._directories
 
+    def get(self, path: str) -> bytes:
+        """What is in a file."""
+        return bytes(self._names[path].content)
+
+    def put(self, path: str, content: bytes) -> None:
+        """Put this into a file, behind everybody's back."""
+        file = self._names[path]
+        file.content, file.durable = bytearray(content), bytearray(content)
+        file.dirty.clear()
+
     def crash(self) -> None:
         """The power goes. Names not synced survive up to some point, unsynced sectors by chance."""
         kept = self._chance.choice((0.0, 0.5, 0.9, 1.0))

@@ -26,6 +26,20 @@ HEAL_MS = 20_000
 CLIENT_TIMEOUT_MS = 400
 KEYS = ("a", "b")
 MEMBERS_MAX = 6
+MISFORTUNES = (
+    "crash",
+    "crash_leader",
+    "isolate_leader",
+    "partition",
+    "one_way_cut",
+    "mend_network",
+    "bad_network",
+    "slow_disk",
+    "full_disk",
+    "transfer",
+    "snapshot",
+    "burst",
+)
 
 
 class LivenessError(AssertionError):
@@ -42,6 +56,8 @@ class Settings:
     max_size_per_message_bytes: int
     max_inflight_messages: int
     membership_changes: bool
+    misfortunes: tuple[str, ...]
+    every_ms: int
 
 
 class World:
@@ -63,6 +79,9 @@ class World:
             max_size_per_message_bytes=chance.choice((0, 200, 1 << 20)),
             max_inflight_messages=chance.choice((1, 3, 256)),
             membership_changes=chance.random() < 0.5,
+            # A few kinds at a time reach states that all of them together hardly ever do (swarm testing).
+            misfortunes=tuple(chance.sample(MISFORTUNES, chance.choice((2, 3, 4, 6, len(MISFORTUNES))))),
+            every_ms=chance.choice((60, 120, 200)),
         )
         self.network = Network(self)
         self.members: dict[int, Member] = {}
@@ -133,7 +152,8 @@ class World:
         operation = Operation(next(self._clients), True, number, self.now)
         self._operations[number] = (key, operation)
         self._writers[number] = member
-        if not member.propose(b"%d %s %s" % (number, key.encode(), b"x" * self.chance.randrange(100))):
+        padding = b"x" * self.chance.choice((0, 10, 100, 1000))
+        if not member.propose(b"%d %s %s" % (number, key.encode(), padding)):
             del self._operations[number]  # refused: it never happened
         return number
 
@@ -180,23 +200,66 @@ class World:
         if self._healed:
             return
         chance = self.chance
-        happenings: list[Callable[[], None]] = [
-            self._crash,
-            self._crash,
-            self._partition,
-            self._one_way_cut,
-            self._mend_network,
-            self._bad_network,
-            self._slow_disk,
-            self._full_disk,
-            self._transfer,
-            self._snapshot,
-            self._snapshot,
-        ]
+        kinds = [*self.settings.misfortunes]
         if self.settings.membership_changes:
-            happenings += [self._change_membership] * 3
-        chance.choice(happenings)()
-        self.at(chance.randrange(20, 200), self._misfortune)
+            kinds += ["change_membership"] * len(kinds)
+            if self._conf_state.joint:
+                kinds += ["part_configurations"] * len(kinds)
+        getattr(self, f"_{chance.choice(kinds)}")()
+        self.at(chance.randrange(10, self.settings.every_ms), self._misfortune)
+
+    def _leader(self) -> Member | None:
+        leaders = [member for member in self._alive() if member.node.is_leader]
+        return self.chance.choice(leaders) if leaders else None
+
+    def _isolate_leader(self) -> None:
+        """Leave a leader with a minority and, more often than not, with proposals that it cannot commit."""
+        leader = self._leader()
+        if leader is None:
+            return
+        others = [member_id for member_id in sorted(self.members) if member_id != leader.id]
+        friends = self.chance.sample(others, self.chance.randrange(0, len(others) // 2 + 1)) if others else []
+        side = {leader.id, *friends}
+        self._part(side, set(others) - side)
+        self.log(f"leader {leader.id} is left with {sorted(friends)}")
+        if self.chance.random() < 0.7:
+            self._burst_at(leader)
+        if self.chance.random() < 0.7:
+            self.at(self.chance.randrange(100, 500), self._mend_network)
+
+    def _crash_leader(self) -> None:
+        leader = self._leader()
+        if leader is not None:
+            self._burst_at(leader)
+            self.at(self.chance.randrange(10), self._crash_now, leader)
+            self.at(self.chance.randrange(20, 400), self._restart, leader)
+
+    def _crash_now(self, member: Member) -> None:
+        if not self._healed:
+            member.crash()
+
+    def _burst(self) -> None:
+        alive = self._alive()
+        if alive:
+            self._burst_at(self.chance.choice(alive))
+
+    def _burst_at(self, member: Member) -> None:
+        for _ in range(self.chance.randrange(1, 6)):
+            if member.alive:
+                self.write(member, self.chance.choice(KEYS))
+
+    def _part_configurations(self) -> None:
+        """In a joint configuration: those who come on one side, those who go on the other."""
+        state = self._conf_state
+        newcomers = set(state.voters) - set(state.voters_outgoing)
+        leavers = set(state.voters_outgoing) - set(state.voters)
+        rest = [member_id for member_id in sorted(self.members) if member_id not in newcomers | leavers]
+        with_newcomers = {member_id for member_id in rest if self.chance.random() < 0.5}
+        self._part(newcomers | with_newcomers, leavers | (set(rest) - with_newcomers))
+        self.log(f"configurations parted: {sorted(newcomers | with_newcomers)} from the others")
+
+    def _part(self, left: set[int], right: set[int]) -> None:
+        self.network.cut |= {(a, b) for a in left for b in right} | {(b, a) for a in left for b in right}
 
     def _crash(self) -> None:
         alive = self._alive()
@@ -267,7 +330,7 @@ class World:
         if state.joint:
             change = ConfChangeV2()
         else:
-            changes = tuple(self._random_change(state) for _ in range(chance.choice((1, 1, 1, 2))))
+            changes = tuple(self._random_change(state) for _ in range(chance.choice((1, 1, 2, 3))))
             transition = chance.choice(
                 (ConfChangeTransition.AUTO, ConfChangeTransition.JOINT_IMPLICIT, ConfChangeTransition.JOINT_EXPLICIT)
             )

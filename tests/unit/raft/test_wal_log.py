@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from raft.core import ConfState, Entry, EntryType, HardState, Snapshot
-from raft.environment import RealFileSystem
+from raft.environment import FileSystem, RealFileSystem
 from raft.errors import CorruptLogError, DataDirInUseError, RaftError
 from raft.failpoint import arm, disarm
 from raft.wal import WAL, SnapshotMark, SnapshotStore, open_store
+from tests.sim.disk import SimDisk
 
 FILES = RealFileSystem()
 SEGMENT = 4096
@@ -20,9 +22,9 @@ def entries_between(first: int, last: int, term: int = 1, size: int = 20) -> lis
     return [Entry(index, term, bytes([index % 251 + 1]) * size) for index in range(first, last + 1)]
 
 
-def write_small_log(directory: Path) -> list[int]:
+def write_small_log(files: FileSystem, directory: str) -> list[int]:
     """Three synced writes; returns the file offset behind each."""
-    wal = WAL.create(FILES, str(directory), b"metadata", segment_bytes=SEGMENT)
+    wal = WAL.create(files, directory, b"metadata", segment_bytes=SEGMENT)
     offsets = [wal._offset]
     for first, last in ((1, 2), (3, 5), (6, 6)):
         wal.save(HardState(1, 1, first - 1), entries_between(first, last))
@@ -31,8 +33,13 @@ def write_small_log(directory: Path) -> list[int]:
     return offsets
 
 
+@pytest.fixture
+def disk() -> SimDisk:
+    return SimDisk(random.Random(1))
+
+
 def test_reopens_what_was_written(tmp_path: Path) -> None:
-    write_small_log(tmp_path / "wal")
+    write_small_log(FILES, str(tmp_path / "wal"))
     wal, recovered = WAL.open(FILES, str(tmp_path / "wal"), segment_bytes=SEGMENT)
     assert recovered.metadata == b"metadata"
     assert recovered.hard_state == HardState(1, 1, 5)
@@ -55,16 +62,19 @@ def test_file_names_and_size_are_etcds(tmp_path: Path) -> None:
     )
 
 
-def cut_and_reopen(path: Path, content: bytes) -> list[Entry]:
-    path.write_bytes(content)
-    directory = str(path.parent)
-    wal, recovered = WAL.open(FILES, directory, segment_bytes=SEGMENT)
+DIRECTORY = "d/wal"
+PATH = f"{DIRECTORY}/0000000000000000-0000000000000000.wal"
+
+
+def cut_and_reopen(disk: SimDisk, content: bytes) -> list[Entry]:
+    disk.put(PATH, content)
+    wal, recovered = WAL.open(disk, DIRECTORY, segment_bytes=SEGMENT)
     found = list(recovered.entries)
     # Whatever was lost, appending goes on from there and is read back.
     following = entries_between(len(found) + 1, len(found) + 3, term=2)
     wal.save(HardState(2, 0, recovered.hard_state.commit), following)
     wal.close()
-    wal, recovered = WAL.open(FILES, directory, segment_bytes=SEGMENT)
+    wal, recovered = WAL.open(disk, DIRECTORY, segment_bytes=SEGMENT)
     assert recovered.entries == [*found, *following]
     assert recovered.torn_path is None
     wal.close()
@@ -72,16 +82,14 @@ def cut_and_reopen(path: Path, content: bytes) -> list[Entry]:
 
 
 @pytest.mark.parametrize("zero_to_end", [False, True], ids=["cut", "zeroed"])
-def test_cut_at_every_byte_gives_the_intact_prefix(tmp_path: Path, zero_to_end: bool) -> None:
-    directory = tmp_path / "wal"
-    offsets = write_small_log(directory)
-    (path,) = directory.iterdir()
-    content = path.read_bytes()
+def test_cut_at_every_byte_gives_the_intact_prefix(disk: SimDisk, zero_to_end: bool) -> None:
+    offsets = write_small_log(disk, DIRECTORY)
+    content = disk.get(PATH)
     header, end = offsets[0], offsets[-1]
     ends_of_entries = _entry_ends(content, header)
     for cut in range(header, end + 1):
         rest = bytes(len(content) - cut) if zero_to_end else b""
-        found = cut_and_reopen(path, content[:cut] + rest)
+        found = cut_and_reopen(disk, content[:cut] + rest)
         whole = sum(1 for entry_end in ends_of_entries if entry_end <= cut)
         # The padding, and a zero that would have been there anyway, may be cut off without loss.
         assert whole <= len(found) <= whole + 1
@@ -100,51 +108,45 @@ def _entry_ends(content: bytes, offset: int) -> list[int]:
     return ends
 
 
-def test_cut_in_the_first_records_is_damage(tmp_path: Path) -> None:
-    directory = tmp_path / "wal"
-    header = write_small_log(directory)[0]
-    (path,) = directory.iterdir()
-    content = path.read_bytes()
+def test_cut_in_the_first_records_is_damage(disk: SimDisk) -> None:
+    header = write_small_log(disk, DIRECTORY)[0]
+    content = disk.get(PATH)
     for cut in range(header):
-        path.write_bytes(content[:cut])
+        disk.put(PATH, content[:cut])
         with pytest.raises(CorruptLogError) as caught:
-            WAL.open(FILES, str(directory), segment_bytes=SEGMENT)
-        assert caught.value.path == str(path)
+            WAL.open(disk, DIRECTORY, segment_bytes=SEGMENT)
+        assert caught.value.path == PATH
 
 
-def test_each_flipped_bit_in_a_synced_record_is_named(tmp_path: Path) -> None:
-    directory = tmp_path / "wal"
-    offsets = write_small_log(directory)
-    (path,) = directory.iterdir()
-    content = path.read_bytes()
+def test_each_flipped_bit_in_a_synced_record_is_named(disk: SimDisk) -> None:
+    offsets = write_small_log(disk, DIRECTORY)
+    content = disk.get(PATH)
     for position in range(offsets[0], offsets[2]):
         if not content[position]:
             continue  # flipping zeros of length fields and padding is the subject of the next test
         for bit in range(8):
             damaged = bytearray(content)
             damaged[position] ^= 1 << bit
-            path.write_bytes(damaged)
+            disk.put(PATH, damaged)
             with pytest.raises(CorruptLogError) as caught:
-                WAL.open(FILES, str(directory), segment_bytes=SEGMENT)[0].close()
-            assert caught.value.path == str(path)
+                WAL.open(disk, DIRECTORY, segment_bytes=SEGMENT)[0].close()
+            assert caught.value.path == PATH
             # The type of a record is not under its checksum; a wrong one shows at the latest by what follows.
             assert caught.value.offset <= offsets[3]
 
 
-def test_flipped_zeros_never_change_what_is_read(tmp_path: Path) -> None:
-    directory = tmp_path / "wal"
-    offsets = write_small_log(directory)
-    (path,) = directory.iterdir()
-    content = path.read_bytes()
+def test_flipped_zeros_never_change_what_is_read(disk: SimDisk) -> None:
+    offsets = write_small_log(disk, DIRECTORY)
+    content = disk.get(PATH)
     for position in range(offsets[0], offsets[2]):
         if content[position]:
             continue
         for bit in range(8):
             damaged = bytearray(content)
             damaged[position] ^= 1 << bit
-            path.write_bytes(damaged)
+            disk.put(PATH, damaged)
             try:
-                wal, recovered = WAL.open(FILES, str(directory), segment_bytes=SEGMENT)
+                wal, recovered = WAL.open(disk, DIRECTORY, segment_bytes=SEGMENT)
             except CorruptLogError:
                 continue
             wal.close()
@@ -211,7 +213,8 @@ def test_rotation_keeps_everything_and_release_drops_the_rest(tmp_path: Path) ->
     wal, recovered = WAL.open(FILES, str(directory), segment_bytes=SEGMENT)
     assert recovered.entries == entries_between(1, 100, size=100)
     keep_from = wal.segments[2].index
-    removed = wal.release(keep_from - 1)
+    assert wal.release(keep_from - 1) == names[:1]  # the entry before is in the segment before
+    removed = names[:1] + wal.release(keep_from)
     assert removed == names[:2]
     wal.close()
     wal, recovered = WAL.open(FILES, str(directory), segment_bytes=SEGMENT)
@@ -247,7 +250,7 @@ def test_a_finished_segment_may_not_be_cut(tmp_path: Path) -> None:
 
 def test_an_unfinished_next_segment_is_ignored(tmp_path: Path) -> None:
     directory = tmp_path / "wal"
-    write_small_log(directory)
+    write_small_log(FILES, str(directory))
     (directory / "0.tmp").write_bytes(b"whatever")
     wal, recovered = WAL.open(FILES, str(directory), segment_bytes=SEGMENT)
     assert recovered.entries == entries_between(1, 6)
@@ -415,3 +418,33 @@ def test_old_and_unfinished_snapshot_files_are_removed(tmp_path: Path) -> None:
         "0000000000000001-0000000000000003.snap",
     ]
     assert snapshots.oldest_kept() == 2
+
+
+@pytest.mark.parametrize("size", range(1780, 1960, 8))
+def test_the_mark_of_the_newest_snapshot_is_never_released(disk: SimDisk, size: int) -> None:
+    """The mark may be the last thing in a segment, behind the last entry that the snapshot covers."""
+    snapshots = SnapshotStore(disk, "d/snap", keep=1)
+    wal, _ = open_store(disk, DIRECTORY, snapshots, b"m", segment_bytes=2048)
+    wal.save(HardState(1, 1, 1), entries_between(1, 1, size=size))
+    snapshots.save(snapshot_at(1))
+    wal.save_snapshot(SnapshotMark(1, 1, ConfState((1,))))
+    wal.release(snapshots.oldest_kept())
+    wal.close()
+    wal, stored = open_store(disk, DIRECTORY, snapshots, b"", segment_bytes=2048)
+    assert stored.snapshot == snapshot_at(1)
+    wal.close()
+
+
+def test_a_first_write_that_was_never_finished_counts_as_nothing(disk: SimDisk) -> None:
+    snapshots = SnapshotStore(disk, "d/snap")
+    wal, _ = open_store(disk, DIRECTORY, snapshots, b"m", segment_bytes=SEGMENT)
+    wal.save(None, entries_between(1, 3))  # the hard state behind them did not reach the disk
+    wal.close()
+    wal, stored = open_store(disk, DIRECTORY, snapshots, b"", segment_bytes=SEGMENT)
+    assert stored.is_new
+    assert stored.entries == ()
+    wal.save(HardState(1, 0, 1), entries_between(1, 1, term=1))
+    wal.close()
+    wal, stored = open_store(disk, DIRECTORY, snapshots, b"", segment_bytes=SEGMENT)
+    assert list(stored.entries) == entries_between(1, 1)
+    wal.close()
