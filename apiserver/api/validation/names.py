@@ -280,7 +280,6 @@ def _ip_name(name: str, prefix: bool) -> list[str]:
 
 NAME_RULES: Final[dict[str, NameRule]] = {
     "any": lambda name, prefix: [],
-    "caseless": _of_generated(lambda name: dns_subdomain_problems(name.lower())),
     "config key": lambda name, prefix: config_key_problems(name),
     "dns1035": _of_generated(dns1035_label_problems),
     "ip": _ip_name,

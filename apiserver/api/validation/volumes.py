@@ -24,7 +24,7 @@ from apiserver.api.validation.names import dns_label_problems, dns_subdomain_pro
 from apiserver.api.validation.projected import check_projected
 from apiserver.api.validation.volume_parts import check_file_mode, check_key_to_path, check_user
 
-__all__ = ["HOST_PATH_TYPES", "IN_TREE_REQUIRED", "check_csi_driver_name", "check_volumes"]
+__all__ = ["HOST_PATH_TYPES", "IN_TREE_REQUIRED", "check_csi_driver_name", "check_volume_source", "check_volumes"]
 
 HOST_PATH_TYPES: Final = (
     "",
@@ -107,6 +107,11 @@ def _check_source(errors: Errors, path: str, volume: Obj, name: str, pod_name: s
                 errors.append(field_invalid(f"{path}.name", name, f'PVC name "{claim}": {problem}'))
     if not sources:
         errors.append(required(path, "must specify a volume type"))
+
+
+def check_volume_source(errors: Errors, path: str, source: str, value: Obj) -> None:
+    """A source that pods and persistent volumes share, by its name."""
+    _SOURCES[source](errors, path, value)
 
 
 def _check_in_tree(errors: Errors, path: str, source: str, value: Obj) -> None:

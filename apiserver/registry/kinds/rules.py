@@ -108,7 +108,7 @@ _RULES: Final[dict[tuple[str, str], KindRules]] = {
     ("scheduling.k8s.io", "compositepodgroups"): KindRules(unconditional_update=False, status_metadata="reset"),
     ("scheduling.k8s.io", "podgroups"): KindRules(unconditional_update=False, status_metadata="reset"),
     ("scheduling.k8s.io", "workloads"): KindRules(unconditional_update=False),
-    ("storage.k8s.io", "csidrivers"): KindRules("caseless", unconditional_update=False, generation=_SPEC),
+    ("storage.k8s.io", "csidrivers"): KindRules(unconditional_update=False, generation=_SPEC),
     ("storage.k8s.io", "csinodes"): KindRules(unconditional_update=False, status_metadata="reset"),
     ("storage.k8s.io", "csistoragecapacities"): KindRules(unconditional_update=False),
     ("storage.k8s.io", "volumeattachments"): KindRules(unconditional_update=False, status_metadata="reset"),
