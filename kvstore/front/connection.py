@@ -521,6 +521,17 @@ class Connection:
         self._settle()
         return self._take_events()
 
+    @property
+    def has_more_output(self) -> bool:
+        """Whether there is more to send than one `take_output` gives; `proceed` prepares the next."""
+        return self._outgoing.has_more
+
+    def proceed(self) -> list[Event]:
+        """Prepare more output, after what `take_output` gave has been written."""
+        self._outgoing.pump()
+        self._settle()
+        return self._take_events()
+
     def take_output(self) -> bytes:
         """The bytes to write now; empty when there are none."""
         return self._outgoing.take()

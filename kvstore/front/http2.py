@@ -135,6 +135,9 @@ class Http2Protocol(asyncio.Protocol):
         output = self.connection.take_output()
         if output:
             transport.write(output)
+            if self.connection.has_more_output:
+                self._handle(self.connection.proceed())
+                self.schedule_flush()
         if self.connection.ended or self.connection.drained:
             transport.close()
 

@@ -23,6 +23,8 @@ from kvstore.front.frames import (
 
 __all__ = ["Backlog", "Outgoing", "Stream"]
 
+WRITE_BYTES_MAX = 512 * 1024
+
 # An HPACK size update to zero: we never use the peer's table, and say so when it shrinks it (RFC 7541 section 4.2).
 _EMPTY_TABLE = b"\x20"
 
@@ -88,9 +90,15 @@ class Outgoing:
         self.finished: list[Stream] = []
         self.progressed = False
         self._frames: list[bytes] = []
+        self._data_bytes = 0  # in `_frames`
         self._turn: deque[Stream] = deque()
         self._paused = False
         self._forget_table = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `pump` would write something."""
+        return bool(self._turn) and self.window > 0 and not self._paused
 
     def take(self) -> bytes:
         """Everything to be written now."""
@@ -98,6 +106,7 @@ class Outgoing:
         if not frames:
             return b""
         self._frames = []
+        self._data_bytes = 0
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def control(self, encoded: bytes) -> None:
@@ -195,9 +204,12 @@ class Outgoing:
         return stream.send_window <= MAX_WINDOW_BYTES
 
     def pump(self) -> None:
-        """Write waiting data, one frame of each stream in turn, until a window or the transport is full."""
+        """Write waiting data, one frame of each stream in turn, until a window or the transport is full.
+
+        So much at a time: between two writes others get their turn of the loop, and the transport may say stop.
+        """
         turn = self._turn
-        while turn and self.window > 0 and not self._paused:
+        while turn and self.window > 0 and not self._paused and self._data_bytes < WRITE_BYTES_MAX:
             stream = turn.popleft()
             if stream.backlog is not None:
                 stream.backlog.scheduled = False
@@ -220,6 +232,7 @@ class Outgoing:
             parts.append(part)
             length += len(part)
         self.progressed = True
+        self._data_bytes += length
         backlog.length_bytes -= length
         stream.send_window -= length
         self.window -= length

@@ -65,6 +65,7 @@ class Pair:
         """Carry bytes both ways until neither side has any left."""
         while True:
             to_server, to_client = self.client.data_to_send(), self.server.take_output()
+            self.events += self.server.proceed()
             if not to_server and not to_client:
                 return
             for start in range(0, len(to_server), piece_bytes):
@@ -212,6 +213,24 @@ def test_a_full_transport_holds_data_back() -> None:
     assert pair.server.resume() == [StreamDrained(stream_id)]
     pair.exchange()
     assert pair.answer_data(stream_id) == b"abc"
+
+
+def test_a_large_response_leaves_in_portions() -> None:
+    """Whatever the client would take at once."""
+    server, _ = raw_server(
+        frame(SETTINGS, 0, 0, struct.pack(">HL", 4, (1 << 31) - 1)),
+        frame(WINDOW, 0, 0, b"\x7f\x00\x00\x00"),
+        headers(1),
+    )
+    server.send_response(1, FIELDS_OK, bytes(5_000_000), TRAILERS_OK)
+    portions = []
+    while server.has_more_output:
+        portions.append(len(server.take_output()))
+        server.proceed()
+    portions.append(len(server.take_output()))
+    assert sum(portions) > 5_000_000
+    assert max(portions) < 600_000
+    assert server.stream_count == 0
 
 
 def test_a_request_larger_than_the_window_needs_credit() -> None:
