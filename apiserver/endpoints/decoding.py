@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from apiserver.api.scheme import GroupVersion, UnknownKindError, parse_api_version
 from apiserver.api.status import StatusError, bad_request
 from apiserver.codec import Codec, DecodeError, Kind
@@ -13,7 +15,7 @@ from apiserver.endpoints.negotiation import JSON, PROTOBUF, negotiate_input
 from apiserver.endpoints.options import WriteOptions
 from apiserver.request import Request
 
-__all__ = ["check_strict", "decode_object", "decode_options", "strict_error_text"]
+__all__ = ["check_strict", "decode_object", "decode_options", "read_json", "strict_error_text"]
 
 _SUMMARY_BYTES = 30
 _SCHEME = "pkg/api/legacyscheme/scheme.go:30"
@@ -35,7 +37,7 @@ def decode_object(request: Request, body: bytes, codec: Codec, kind: Kind, optio
             _check_kind(codec, obj, kind)
             return obj
         if form == JSON:
-            document, duplicates = parse_json(body, strict=options.strict)
+            document, duplicates = read_json(body, strict=options.strict)
         else:
             document, duplicates = parse_yaml(body, strict=options.strict)
     except DecodeError as error:
@@ -52,6 +54,14 @@ def decode_object(request: Request, body: bytes, codec: Codec, kind: Kind, optio
     problems = duplicates + normalized.unknown
     check_strict(request, options, problems, lambda text: _unhandled(kind, kind, text))
     return normalized.obj
+
+
+def read_json(body: bytes, *, strict: bool) -> tuple[Any, list[str]]:
+    """A JSON document and its strict decoding errors; raises DecodeError, also for what is nested too deeply."""
+    try:
+        return parse_json(body, strict=strict)
+    except orjson.JSONEncodeError:
+        raise DecodeError("exceeded max depth") from None
 
 
 def check_strict(request: Request, options: WriteOptions, problems: list[str], refuse: Any) -> None:
@@ -76,7 +86,7 @@ def decode_options(request: Request, body: bytes, codec: Codec) -> dict[str, Any
         if form == PROTOBUF:
             options = codec.from_wire(body)
         else:
-            options, _ = parse_json(body, strict=False) if form == JSON else parse_yaml(body, strict=False)
+            options, _ = read_json(body, strict=False) if form == JSON else parse_yaml(body, strict=False)
         if not isinstance(options, dict):
             raise bad_request("couldn't get version/kind; json parse error: the body is no object")
         if options.get("kind", "DeleteOptions") != "DeleteOptions":

@@ -15,9 +15,8 @@ from apiserver.api.field_errors import field_invalid
 from apiserver.api.scheme import Type
 from apiserver.api.status import StatusError, bad_request, invalid, unsupported_media_type
 from apiserver.codec import Codec, DecodeError, Kind
-from apiserver.codec.json import parse_json
 from apiserver.endpoints.creating import match_namespace
-from apiserver.endpoints.decoding import check_strict
+from apiserver.endpoints.decoding import check_strict, read_json
 from apiserver.endpoints.negotiation import negotiate
 from apiserver.endpoints.options import WriteOptions, write_options
 from apiserver.endpoints.patches import (
@@ -33,6 +32,7 @@ from apiserver.endpoints.patches import (
 from apiserver.endpoints.scope import MAX_BODY_BYTES, Scope
 from apiserver.endpoints.updating import Change, check_name, write_change
 from apiserver.registry.interface import Object
+from apiserver.registry.objects import copy_object
 from apiserver.registry.strategy import Strategy
 from apiserver.request import Handler, Request, Response
 
@@ -66,7 +66,7 @@ async def read_patch(request: Request, codec: Codec, schema: Type) -> tuple[Writ
     body = await request.read_body(MAX_BODY_BYTES)
     options = write_options(request, "PatchOptions")
     try:
-        document, duplicates = parse_json(body, strict=options.strict)
+        document, duplicates = read_json(body, strict=options.strict)
     except DecodeError as error:
         prefix = "" if patch_type == STRATEGIC_MERGE_PATCH else "error decoding patch: "
         raise bad_request(f"{prefix}{error}") from None
@@ -111,8 +111,11 @@ def patched(request: Request, codec: Codec, kind: Kind, options: WriteOptions, p
     Raises:
         StatusError: 422 when it is no object of the kind any more, and for unknown fields where they are refused.
     """
-    document = patch.apply(orjson.loads(orjson.dumps(old)))
-    shown = orjson.dumps(document).decode()
+    try:
+        document = patch.apply(copy_object(old))
+        shown = orjson.dumps(document).decode()
+    except (orjson.JSONEncodeError, RecursionError):
+        raise bad_request("error decoding patch: exceeded max depth") from None
     if not isinstance(document, dict):
         raise _invalid_patch(shown, "json: cannot unmarshal array into Go value of type map[string]interface {}")
     try:

@@ -132,7 +132,7 @@ class Store:
             StatusError: Invalid, AlreadyExists, BadRequest, and whatever validation and storage raise.
         """
         metadata = obj.setdefault("metadata", {})
-        if metadata.get("resourceVersion") not in (None, "", "0"):
+        if metadata.get("resourceVersion") not in (None, "", "0") and not context.dry_run:
             raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
         if metadata.get("name") or not metadata.get("generateName"):
             return await self._create(context, obj, validate)
