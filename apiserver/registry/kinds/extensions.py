@@ -7,14 +7,18 @@ resources to write: until then a client must not believe that they are served.
 from __future__ import annotations
 
 from apiserver.api.metatime import format_time
+from apiserver.api.validation.api_services import check_api_service, check_api_service_status
+from apiserver.api.validation.custom_resources import check_custom_resource, check_custom_resource_status
 from apiserver.registry.interface import Object, OperationContext
-from apiserver.registry.kinds.checked import CheckedStrategy
+from apiserver.registry.kinds.checked import CheckedStrategy, Checks
 
 __all__ = ["APIServiceStrategy", "CustomResourceDefinitionStrategy"]
 
 
 class CustomResourceDefinitionStrategy(CheckedStrategy):
     """The strategy of definitions: the versions that objects may be stored in are remembered."""
+
+    checks = Checks(check_custom_resource, check_custom_resource_status)
 
     def prepare_for_create(self, context: OperationContext, obj: Object) -> None:
         """Only the storage version has been stored so far."""
@@ -39,6 +43,8 @@ def _remember_storage_version(definition: Object) -> None:
 
 class APIServiceStrategy(CheckedStrategy):
     """The strategy of API services: those without a Service are served by this process, and so available."""
+
+    checks = Checks(check_api_service, check_api_service_status)
 
     def prepare_for_create(self, context: OperationContext, obj: Object) -> None:
         """Say so at once."""

@@ -14,6 +14,7 @@ from apiserver.api.validation.services import (
 )
 from apiserver.registry.interface import Object, OperationContext
 from apiserver.registry.kinds.service_allocation import ServiceAllocator
+from apiserver.registry.kinds.service_warnings import warnings_for_service
 from apiserver.registry.strategy import Finisher, Shared, Strategy
 
 __all__ = ["ServiceStrategy"]
@@ -52,6 +53,14 @@ class ServiceStrategy(Strategy):
         now, before = (of.get("status", {}).get("loadBalancer") or {} for of in (obj, old))
         check_load_balancer_status(errors, now, before, is_balancer=obj["spec"].get("type") == "LoadBalancer")
         return errors
+
+    def warnings_on_create(self, context: OperationContext, obj: Object) -> list[str]:
+        """What is allowed but hardly meant."""
+        return warnings_for_service(obj)
+
+    def warnings_on_update(self, context: OperationContext, obj: Object, old: Object) -> list[str]:
+        """Likewise of a change."""
+        return warnings_for_service(obj)
 
     async def begin_create(self, context: OperationContext, obj: Object) -> Finisher | None:
         """Allocate; the finisher gives everything back when the write fails."""

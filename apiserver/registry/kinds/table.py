@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from apiserver.api.validation.admission_policies import (
+    check_mutating_binding,
+    check_mutating_policy,
+    check_validating_binding,
+    check_validating_policy,
+)
 from apiserver.api.validation.autoscaling import check_autoscaler, check_autoscaler_status
 from apiserver.api.validation.certificates import check_trust_bundle
 from apiserver.api.validation.cluster import check_resource_quota, check_resource_quota_status
 from apiserver.api.validation.config import check_config_map
 from apiserver.api.validation.disruption import check_disruption_budget, check_disruption_budget_status
+from apiserver.api.validation.flow_control import check_flow_schema, check_flow_status, check_priority_level
 from apiserver.api.validation.leases import check_lease, check_lease_candidate
 from apiserver.api.validation.rbac import check_binding, check_role
 from apiserver.api.validation.storage import (
@@ -20,12 +27,14 @@ from apiserver.api.validation.storage import (
     check_volume_attachment,
     check_volume_attributes_class,
 )
+from apiserver.api.validation.webhooks import check_webhook_configuration
 from apiserver.registry.kinds import (
     certificates,
     classes,
     cluster,
     config,
     devices,
+    endpoints,
     extensions,
     jobs,
     networking,
@@ -40,11 +49,13 @@ from apiserver.registry.strategy import Strategy
 
 __all__ = ["STRATEGIES"]
 
-_AUTOSCALING: Final = "autoscaling"
+_ADMISSION: Final = "admissionregistration.k8s.io"
+_FLOW_CONTROL: Final = "flowcontrol.apiserver.k8s.io"
 _RBAC: Final = "rbac.authorization.k8s.io"
 
 STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
     ("", "configmaps"): checked(check_config_map),
+    ("", "endpoints"): endpoints.EndpointsStrategy,
     ("", "events"): cluster.EventStrategy,
     ("", "limitranges"): cluster.LimitRangeStrategy,
     ("", "namespaces"): NamespaceStrategy,
@@ -60,6 +71,12 @@ STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
     ("", "secrets"): config.SecretStrategy,
     ("", "serviceaccounts"): config.ServiceAccountStrategy,
     ("", "services"): ServiceStrategy,
+    (_ADMISSION, "mutatingadmissionpolicies"): checked(check_mutating_policy),
+    (_ADMISSION, "mutatingadmissionpolicybindings"): checked(check_mutating_binding),
+    (_ADMISSION, "mutatingwebhookconfigurations"): checked(partial(check_webhook_configuration, mutating=True)),
+    (_ADMISSION, "validatingadmissionpolicies"): checked(check_validating_policy),
+    (_ADMISSION, "validatingadmissionpolicybindings"): checked(check_validating_binding),
+    (_ADMISSION, "validatingwebhookconfigurations"): checked(partial(check_webhook_configuration, mutating=False)),
     ("apiextensions.k8s.io", "customresourcedefinitions"): extensions.CustomResourceDefinitionStrategy,
     ("apiregistration.k8s.io", "apiservices"): extensions.APIServiceStrategy,
     ("apps", "controllerrevisions"): workloads.ControllerRevisionStrategy,
@@ -67,7 +84,7 @@ STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
     ("apps", "deployments"): workloads.DeploymentStrategy,
     ("apps", "replicasets"): workloads.ReplicaSetStrategy,
     ("apps", "statefulsets"): workloads.StatefulSetStrategy,
-    (_AUTOSCALING, "horizontalpodautoscalers"): checked(check_autoscaler, check_autoscaler_status),
+    ("autoscaling", "horizontalpodautoscalers"): checked(check_autoscaler, check_autoscaler_status),
     ("batch", "cronjobs"): jobs.CronJobStrategy,
     ("batch", "jobs"): jobs.JobStrategy,
     ("certificates.k8s.io", "certificatesigningrequests"): certificates.SigningRequestStrategy,
@@ -76,6 +93,8 @@ STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
     ("coordination.k8s.io", "leases"): checked(check_lease),
     ("discovery.k8s.io", "endpointslices"): networking.EndpointSliceStrategy,
     ("events.k8s.io", "events"): cluster.EventStrategy,
+    (_FLOW_CONTROL, "flowschemas"): checked(check_flow_schema, check_flow_status),
+    (_FLOW_CONTROL, "prioritylevelconfigurations"): checked(check_priority_level, check_flow_status),
     ("networking.k8s.io", "ingressclasses"): networking.IngressClassStrategy,
     ("networking.k8s.io", "ingresses"): networking.IngressStrategy,
     ("networking.k8s.io", "ipaddresses"): networking.IPAddressStrategy,
