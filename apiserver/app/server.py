@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from apiserver.admission import AdmissionChain
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -28,7 +29,6 @@ from apiserver.endpoints.discovery import Discovery
 from apiserver.endpoints.documents import document_handler
 from apiserver.endpoints.health import HealthCheck, health_handlers
 from apiserver.endpoints.metrics import Metrics
-from apiserver.endpoints.openapi import OpenAPI
 from apiserver.endpoints.resource import resource_handler
 from apiserver.endpoints.responses import Responder
 from apiserver.endpoints.router import Router
@@ -41,7 +41,7 @@ from apiserver.registry.interface import OperationContext
 from apiserver.registry.kinds import KindOptions, Strategies
 from apiserver.registry.store import Store
 from apiserver.registry.stores import StoreReader, Stores
-from apiserver.request import Handler
+from apiserver.request import Handler, Request, Response
 from apiserver.storage.cacher import Cacher
 from apiserver.storage.compactor import Compactor
 from apiserver.storage.etcd3 import Etcd3Storage
@@ -49,6 +49,9 @@ from apiserver.storage.scheme_codec import SchemeCodec
 from kvstore.client import Client
 from kvstore.environment import Environment
 from kvstore.errors import EtcdError
+
+if TYPE_CHECKING:
+    from apiserver.endpoints.openapi import OpenAPI
 
 __all__ = ["APIServer", "StartError"]
 
@@ -351,11 +354,26 @@ def _add_documents(router: Router, scheme: Scheme, enabled: Callable[[Resource],
         router.add_path(path, handler)
         router.add_prefix(f"{path}/", handler)
     router.list_paths(discovery.paths())
-    openapi = document_handler(OpenAPI(scheme, enabled, GIT_VERSION).respond)
+    openapi = document_handler(_openapi(scheme, enabled))
     router.add_path("/openapi/v2", openapi)
     router.add_path("/openapi/v3", openapi)
     router.add_prefix("/openapi/v3/", openapi)
     router.add_path("/version", version_handler(version_info()))
+
+
+def _openapi(scheme: Scheme, enabled: Callable[[Resource], bool]) -> Callable[[Request], Response | None]:
+    """The OpenAPI documents, loaded when they are first asked for: not every client does."""
+    documents: OpenAPI | None = None
+
+    def respond(request: Request) -> Response | None:
+        nonlocal documents
+        if documents is None:
+            from apiserver.endpoints.openapi import OpenAPI
+
+            documents = OpenAPI(scheme, enabled, GIT_VERSION)
+        return documents.respond(request)
+
+    return respond
 
 
 async def _etcd_check(client: Client, environment: Environment) -> str | None:

@@ -6,39 +6,24 @@ one connection, and the purpose of the certificate (k8s.io/apiserver `authentica
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from typing import TYPE_CHECKING
 
 from apiserver.authn.interface import InvalidCredentialError
-from apiserver.authn.union import ALL_AUTHENTICATED
 from apiserver.request import Request, UserInfo
 
-__all__ = ["CREDENTIAL_ID_KEY", "X509Authenticator"]
+if TYPE_CHECKING:
+    from apiserver.authn.certificate import CertificateIdentity
 
-CREDENTIAL_ID_KEY = "authentication.kubernetes.io/credential-id"
-_UID_OID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")  # the Kubernetes UID attribute of a subject
+__all__ = ["X509Authenticator"]
+
 _CERTIFICATES_MAX = 4096
-_CLIENT_USAGES = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """What a certificate says: a user, or why it says none."""
-
-    user: UserInfo | None
-    problem: str
-    not_before_seconds: float
-    not_after_seconds: float
 
 
 class X509Authenticator:
     """Reads the user from the verified client certificate; each certificate is decoded once."""
 
     def __init__(self) -> None:
-        self._identities: dict[bytes, _Identity] = {}
+        self._identities: dict[bytes, CertificateIdentity] = {}
 
     async def authenticate(self, request: Request) -> UserInfo | None:
         """See `Authenticator.authenticate`."""
@@ -49,50 +34,12 @@ class X509Authenticator:
         if identity is None:
             if len(self._identities) >= _CERTIFICATES_MAX:
                 self._identities.clear()
-            identity = self._identities[certificate] = _read(certificate)
+            # Loading the cryptography library takes long, so it waits until there is a certificate to read.
+            from apiserver.authn.certificate import read_certificate
+
+            identity = self._identities[certificate] = read_certificate(certificate)
         if identity.problem:
             raise InvalidCredentialError(identity.problem)
         if not identity.not_before_seconds <= request.received_seconds <= identity.not_after_seconds:
             raise InvalidCredentialError("x509: certificate has expired or is not yet valid")
         return identity.user
-
-
-def _read(der: bytes) -> _Identity:
-    certificate = x509.load_der_x509_certificate(der)
-    user, problem = None, _wrong_usage(certificate)
-    if not problem:
-        try:
-            user = _user(certificate)
-        except ValueError as error:
-            problem = str(error)
-    before, after = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    return _Identity(user, problem, before, after)
-
-
-def _wrong_usage(certificate: x509.Certificate) -> str:
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return ""
-    if any(usage in _CLIENT_USAGES for usage in usages):
-        return ""
-    return "x509: certificate specifies an incompatible key usage"
-
-
-def _user(certificate: x509.Certificate) -> UserInfo | None:
-    names = _values(certificate.subject, NameOID.COMMON_NAME)
-    if not names or not names[-1]:
-        return None
-    groups = tuple(dict.fromkeys([*_values(certificate.subject, NameOID.ORGANIZATION_NAME), ALL_AUTHENTICATED]))
-    uids = _values(certificate.subject, _UID_OID)
-    if len(uids) > 1:
-        raise ValueError(f"expected 1 UID, but found multiple: {uids}")
-    if uids == [""]:
-        raise ValueError("UID cannot be an empty string")
-    fingerprint = certificate.fingerprint(SHA256()).hex()
-    extra = ((CREDENTIAL_ID_KEY, (f"X509SHA256={fingerprint}",)),)
-    return UserInfo(names[-1], uids[0] if uids else "", groups, extra)
-
-
-def _values(subject: x509.Name, oid: x509.ObjectIdentifier) -> list[str]:
-    return [str(attribute.value) for attribute in subject.get_attributes_for_oid(oid)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from apiserver.codec import DecodeError
 from apiserver.codec.json import parse_json
-from apiserver.codec.yaml import dump_yaml, parse_yaml, resolve
+from apiserver.codec.yaml_documents import dump_yaml, parse_yaml, resolve
 
 
 def test_duplicates_are_reported_when_asked() -> None:
