@@ -12,6 +12,7 @@ __all__ = ["DEFAULT_QUOTA_BYTES", "LEASE_COST_BYTES", "Quota", "put_cost_bytes"]
 DEFAULT_QUOTA_BYTES = 2 << 30
 LEASE_COST_BYTES = 64
 KEY_OVERHEAD_BYTES = 256
+ROOMY_BYTES = 64 << 20
 
 
 class Quota:
@@ -25,20 +26,23 @@ class Quota:
 
     Attributes:
         headroom_bytes: what costs less still fits.
+        roomy: so much is left that a single write need not be reckoned.
     """
 
-    __slots__ = ("_backend", "headroom_bytes", "limit_bytes")
+    __slots__ = ("_backend", "headroom_bytes", "limit_bytes", "roomy")
 
     def __init__(self, backend: Backend, limit_bytes: int = 0) -> None:
         self._backend = backend
         self.limit_bytes = limit_bytes or DEFAULT_QUOTA_BYTES
         self.headroom_bytes = 0
+        self.roomy = False
         self.refresh()
 
     def refresh(self) -> None:
         """Work out what is left."""
         limit = self.limit_bytes if self.limit_bytes > 0 else sys.maxsize
         self.headroom_bytes = limit - self._backend.size_bytes()
+        self.roomy = self.headroom_bytes > ROOMY_BYTES
 
     def has_room(self, cost_bytes: int) -> bool:
         """Whether something that costs so much still fits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvstore.etcdpb import kv_pb2
 from kvstore.mvcc.event import Event
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.watcher import Watcher
@@ -65,7 +66,7 @@ def _read_by_key(store: Store, watcher: Watcher) -> tuple[list[Event], int]:
 
 
 def _with_previous(store: Store, watcher: Watcher, event: Event) -> Event:
-    if watcher.previous:
+    if watcher.previous and (event.deleted or kv_pb2.KeyValue.FromString(event.kv).version > 1):
         event.previous = store.index.previous(event.key, event.revision)
     return event
 

@@ -15,7 +15,8 @@ class Event:
         key: the key changed.
         kv: the stored `mvccpb.KeyValue`, serialised; a deletion's has only key and mod_revision.
         deleted: whether this is a deletion.
-        previous: stored revision of the value replaced; None when the key was created.
+        previous: stored revision of the key's value one revision earlier; None when the key was created, or did not
+            exist then.
     """
 
     __slots__ = ("_wire", "_wire_with_previous", "deleted", "key", "kv", "previous", "revision")

@@ -11,13 +11,23 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-__all__ = ["REVISION_BYTES", "TOMBSTONE_MARK", "Revision", "decode_revision", "encode_revision", "is_tombstone"]
+__all__ = [
+    "REVISION_BYTES",
+    "TOMBSTONE_MARK",
+    "Revision",
+    "decode_revision",
+    "encode_revision",
+    "is_tombstone",
+    "unpack_revision",
+]
 
 REVISION_BYTES = 17
 TOMBSTONE_MARK = b"t"
 
 _LAYOUT = struct.Struct(">QcQ")
 _pack = _LAYOUT.pack
+unpack_revision = _LAYOUT.unpack_from
+"""`decode_revision` for code that reads a whole store: (main, separator, sub), unchecked."""
 
 
 class Revision(NamedTuple):

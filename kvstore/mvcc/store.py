@@ -19,7 +19,14 @@ from kvstore.mvcc.errors import CompactedError, FutureRevisionError
 from kvstore.mvcc.event import Event, key_of
 from kvstore.mvcc.key_index import History, Record, TreeIndex
 from kvstore.mvcc.lease import Lessor
-from kvstore.mvcc.revision import REVISION_BYTES, TOMBSTONE_MARK, Revision, decode_revision, encode_revision
+from kvstore.mvcc.revision import (
+    REVISION_BYTES,
+    TOMBSTONE_MARK,
+    Revision,
+    decode_revision,
+    encode_revision,
+    unpack_revision,
+)
 
 __all__ = ["COMPACTION_KEYS_PER_STEP", "Store"]
 
@@ -75,7 +82,10 @@ class Store:
             self.lessor.detach(key)
         stored = message.SerializeToString()
         self.backend.put_revision(encode_revision(main, sub), stored)
-        previous = encode_revision(previous_main, previous_sub) if previous_main else None
+        if previous_main == main:
+            previous = self._before(key) if created != main else None
+        else:
+            previous = encode_revision(previous_main, previous_sub) if previous_main else None
         self._events.append(Event(main, key, stored, False, previous))
 
     def delete_range(self, key: bytes, end: bytes = b"") -> int:
@@ -97,7 +107,12 @@ class Store:
             encode_revision(main, sub) + TOMBSTONE_MARK, kv_pb2.KeyValue(key=key).SerializeToString()
         )
         seen = kv_pb2.KeyValue(key=key, mod_revision=main).SerializeToString()
-        self._events.append(Event(main, key, seen, True, encode_revision(record.main, record.sub)))
+        previous = self._before(key) if record.main == main else encode_revision(record.main, record.sub)
+        self._events.append(Event(main, key, seen, True, previous))
+
+    def _before(self, key: bytes) -> bytes | None:
+        """Where the key's value before the revision being built is stored, for a key changed twice in it."""
+        return self.index.previous(key, self.revision + 1)
 
     def commit(self) -> int:
         """Publish the revision being built, if anything was; returns the newest revision."""
@@ -228,18 +243,18 @@ class Store:
         newest = 0
         parse = kv_pb2.KeyValue.FromString
         for stored, value in self.backend.scan_revisions(b""):
-            main, sub = decode_revision(stored)
-            newest = main
+            newest, _, sub = unpack_revision(stored)
             kv = parse(value)
             key = kv.key
-            record = (main, sub, kv.create_revision, kv.version) if len(stored) == REVISION_BYTES else (main, sub, 0, 0)
-            history = histories.get(key)
-            if history is None:
-                histories[key] = array("q", record)
+            # A tombstone's record has no creation revision and no version, and so become zeros here by themselves.
+            record = (newest, sub, kv.create_revision, kv.version)
+            if key in histories:
+                histories[key].extend(record)
             else:
-                history.extend(record)
-            if kv.lease:
-                leases[key] = kv.lease
+                histories[key] = array("q", record)
+            lease_id = kv.lease
+            if lease_id:
+                leases[key] = lease_id
             elif leases:
                 leases.pop(key, None)
         for key, lease_id in leases.items():

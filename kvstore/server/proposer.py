@@ -67,6 +67,7 @@ class Proposer:
         self._timeout_seconds = timeout_seconds
         self._request_bytes_max = request_bytes_max
         self._pending = state_machine.proposals
+        self._loop = asyncio.get_running_loop()
         self._timer: TimerHandle | None = None
         self.failed_count = 0
         self._refuse_all: Refusal | None = None
@@ -112,7 +113,7 @@ class Proposer:
         )
         if len(data) > self._request_bytes_max:
             raise catalogue.REQUEST_TOO_LARGE.error()
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._loop.create_future()
         self._pending[data] = Proposal(
             field, prepared or request, future, self._clock.monotonic() + self._timeout_seconds
         )
