@@ -6,6 +6,7 @@ Texts of errors are grpc-go's, which is what clients of etcd know.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from kvstore.errors import EtcdError, StatusCode
 
@@ -68,6 +69,7 @@ def frame_message(message: bytes) -> bytes:
     return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
+@lru_cache(maxsize=1024)  # clients count down from the same few values
 def parse_timeout(value: bytes) -> float:
     """Seconds of a `grpc-timeout`. Raises `EtcdError` (INTERNAL) when it is malformed."""
     match = _TIMEOUT.fullmatch(value)

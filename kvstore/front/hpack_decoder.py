@@ -86,10 +86,12 @@ class HPACKDecoder:
             else:
                 field, position = self._literal(block, position, byte & 0x0F, 0x0F)
             fields.append(field)
-        # Looking only now is safe: fields out of the table are references, and the block itself was bounded.
-        size = sum(map(len, chain.from_iterable(fields))) + len(fields) * ENTRY_OVERHEAD_BYTES
-        if size > self._list_bytes_max:
-            raise HeaderListTooLarge(f"header list larger than {self._list_bytes_max} bytes")
+        # Looking only now is safe: fields out of the table are references, and the block itself was bounded. A few
+        # fields cannot be too large, so there is no need to look (Huffman coding at best halves a string).
+        if len(fields) * (TABLE_BYTES_MAX + ENTRY_OVERHEAD_BYTES) + 2 * end > self._list_bytes_max:
+            size = sum(map(len, chain.from_iterable(fields))) + len(fields) * ENTRY_OVERHEAD_BYTES
+            if size > self._list_bytes_max:
+                raise HeaderListTooLarge(f"header list larger than {self._list_bytes_max} bytes")
         return fields
 
     def _at(self, index: int) -> Field:
