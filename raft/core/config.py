@@ -46,7 +46,8 @@ class Config:
         read_only_option: how a leader confirms itself before it answers reads.
         forward_proposals: followers pass proposals on to the leader; otherwise they drop them.
         validate_conf_changes: a leader turns a change that does not fit its present configuration into an empty entry.
-        step_down_on_removal: a leader that is removed or demoted stops leading when the change is applied.
+        step_down_on_removal: a leader that is removed or demoted takes no more proposals and hands over as soon as a
+            majority of the new configuration knows of it; otherwise it leads on without counting itself.
     """
 
     id: int

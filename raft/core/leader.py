@@ -16,7 +16,7 @@ def propose(raft: Raft, entries: list[Entry]) -> None:
     Raises:
         ProposalDroppedError: leadership is moving, this leader is no member any more, or too much is uncommitted.
     """
-    if raft.id not in raft.progress:
+    if raft.leaving_index or raft.id not in raft.progress:
         raise ProposalDroppedError("this leader has been removed")
     if raft.lead_transferee != NO_NODE:
         raise ProposalDroppedError("leadership is being transferred")

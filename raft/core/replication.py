@@ -117,6 +117,7 @@ def handle_heartbeat_response(raft: Raft, message: Message) -> None:
         raft.want_append(message.sender, even_if_empty=True)
     if message.context:
         reads.acknowledge(raft, message.sender, message.context)
+        membership.heard(raft, message.sender, message.context)
 
 
 def handle_snapshot_status(raft: Raft, message: Message) -> None:

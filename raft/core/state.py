@@ -26,6 +26,9 @@ class Raft:
         lead_transferee: who leadership is being handed to.
         pending_conf_index: no membership change may be proposed before this index is applied.
         uncommitted_bytes: data proposed in this term and not committed, kept only when it is limited.
+        leaving_index: set while this leader is no voter any more and stays only until a majority of the voters know of
+            it: what they must know to be committed.
+        informed: the voters that do.
         append_wanted: members that the next `Ready` sends appends to; the value says whether also an empty one.
         postponed_reads: read requests that came before the leader had committed an entry of its term.
         messages: may leave at once.
@@ -42,6 +45,8 @@ class Raft:
         self.lead = NO_NODE
         self.lead_transferee = NO_NODE
         self.pending_conf_index = 0
+        self.leaving_index = 0
+        self.informed: dict[int, bool] = {}
         self.uncommitted_bytes = 0
         self.conf_state = conf_state
         self.progress: dict[int, Progress] = {}
@@ -142,13 +147,18 @@ class Raft:
 
     def broadcast_heartbeat(self) -> None:
         """Tell every member that this one still leads, and ask it to confirm waiting reads."""
-        context = self.reads.context()
+        reads = self.reads.context()
         for member_id in self.other_members():
             member = self.progress[member_id]
+            context = self.leaving_context() if 0 < self.leaving_index <= member.match else reads
             # Never more than the member is known to have: it may hold something else behind that.
             commit = min(member.match, self.log.committed)
             self.reply(MessageType.HEARTBEAT, member_id, commit=commit, context=context)
             member.sent_commit = max(member.sent_commit, commit)
+
+    def leaving_context(self) -> bytes:
+        """What a heartbeat carries whose answer says that the receiver knows of the leader's removal."""
+        return b"leaving %d" % self.leaving_index
 
     # Roles
 
@@ -164,6 +174,8 @@ class Raft:
         self.draw_election_timeout()
         self.votes = {}
         self.pending_conf_index = 0
+        self.leaving_index = 0
+        self.informed = {}
         self.uncommitted_bytes = 0
         self.reads = ReadOnlyQueue()
         self.postponed_reads = []

@@ -417,5 +417,8 @@ class World:
 
     def _stop_removed(self) -> None:
         """Operators switch a removed member off; without pre-vote it would stand for election forever."""
-        for member_id in sorted(self._ever_members.difference(self._conf_state.members())):
+        members = self._conf_state.members()
+        if any(self.members[member_id].applied < self._conf_index for member_id in members):
+            return  # somebody does not know yet and may need the vote of a member that is leaving
+        for member_id in sorted(self._ever_members.difference(members)):
             self.members[member_id].alive = False

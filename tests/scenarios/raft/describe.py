@@ -87,7 +87,8 @@ def message(value: Message) -> str:
     elif kind is MessageType.SNAP and value.snapshot:
         parts.append(f"at={value.snapshot.index}/{value.snapshot.term} {conf_state(value.snapshot.conf_state)}")
     if kind in (MessageType.HEARTBEAT, MessageType.HEARTBEAT_RESP) and value.context:
-        parts.append(f"reads={int.from_bytes(value.context, 'little')}")
+        is_read = len(value.context) == 8
+        parts.append(f"reads={int.from_bytes(value.context, 'little')}" if is_read else value.context.decode())
     if value.entries and kind in (MessageType.APP, MessageType.PROP):
         parts.append(entries(value.entries))
     if kind is MessageType.READ_INDEX:
