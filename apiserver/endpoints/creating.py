@@ -36,8 +36,11 @@ def create_handler(scope: Scope) -> Handler:
         match_namespace(metadata, namespace, resource.namespaced)
         deduplicate_owner_references(request, metadata, after_admission=False)
         context = scope.context(request, namespace, options.dry_run)
+        trace = request.trace or _no_trace
+        trace("default")
         store.strategy.default(context, obj)
         if not mutates:
+            trace("store")
             result = await store.create(context, obj)
             return server.responder.object(request, media, resource, 201, result)
         attributes = scope.attributes(
@@ -50,18 +53,25 @@ def create_handler(scope: Scope) -> Handler:
             name=metadata.get("name", ""),
             dry_run=options.dry_run,
         )
+        trace("admit")
         await admission.admit(attributes)
         deduplicate_owner_references(request, metadata, after_admission=True)
 
         async def validate(new: Object | None, old: Object | None) -> None:
+            trace("validate admission")
             attributes.obj = new
             attributes.name = (new or {})["metadata"].get("name", "")
             await admission.validate(attributes)
 
+        trace("store")
         result = await store.create(context, obj, validate)
         return server.responder.object(request, media, resource, 201, result)
 
     return create
+
+
+def _no_trace(stage: str) -> None:
+    """Nobody follows this request."""
 
 
 def _own_namespace(scope: Scope, metadata: dict[str, Any]) -> str:

@@ -29,6 +29,8 @@ def decode_object(request: Request, body: bytes, codec: Codec, kind: Kind, optio
     Raises:
         StatusError: 415 for an unknown format, 400 for everything else that is wrong.
     """
+    if request.trace is not None:
+        request.trace("decode")
     form = negotiate_input(request)
     duplicates: list[str] = []
     try:

@@ -29,19 +29,24 @@ class HealthCheck:
     group: str = ""
 
 
-def health_handlers(path: str, checks: Sequence[HealthCheck]) -> dict[str, Handler]:
+def health_handlers(
+    path: str, checks: Sequence[HealthCheck], observe: Callable[[str, str, bool], None] | None = None
+) -> dict[str, Handler]:
     """Path to handler: `path` itself for all checks together, and each check below it.
 
     Args:
         path: `/healthz`, `/livez` or `/readyz`.
+        observe: told (check, `readyz` or the like, healthy?) of each run, see `Metrics.observe_health`.
     """
-    handlers: dict[str, Handler] = {path: _all_checks(path.strip("/"), tuple(checks))}
+    handlers: dict[str, Handler] = {path: _all_checks(path.strip("/"), tuple(checks), observe)}
     for check in checks:
         handlers[f"{path}/{check.name}"] = _one_check(check)
     return handlers
 
 
-def _all_checks(name: str, checks: tuple[HealthCheck, ...]) -> Handler:
+def _all_checks(
+    name: str, checks: tuple[HealthCheck, ...], observe: Callable[[str, str, bool], None] | None
+) -> Handler:
     async def handler(request: Request) -> Response:
         excluded = set(request.query.get("exclude", ()))
         unknown = set(excluded)
@@ -54,11 +59,15 @@ def _all_checks(name: str, checks: tuple[HealthCheck, ...]) -> Handler:
             elif check.group and check.group in excluded:
                 unknown.discard(check.group)
                 lines.append(f"[+]{check.name} excluded with {check.group}: ok\n")
-            elif (problem := await _run(check)) is not None:
-                lines.append(f"[-]{check.name} failed: reason withheld\n")
-                failed.append(f"[-]{check.name} failed: {problem}")
             else:
-                lines.append(f"[+]{check.name} ok\n")
+                problem = await _run(check)
+                if observe is not None:
+                    observe(check.name, name, problem is None)
+                if problem is None:
+                    lines.append(f"[+]{check.name} ok\n")
+                else:
+                    lines.append(f"[-]{check.name} failed: reason withheld\n")
+                    failed.append(f"[-]{check.name} failed: {problem}")
         if unknown:
             names = ",".join(f'"{item}"' for item in sorted(unknown))
             lines.append(f"warn: some health checks cannot be excluded: no matches for {names}\n")

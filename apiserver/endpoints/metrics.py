@@ -104,6 +104,7 @@ class Metrics:
         self._watches: dict[tuple[str, str, str], WatchSeries] = {}
         self._in_flight_max = [0, 0]
         self._etcd: dict[tuple[str, str], Histogram] = {}
+        self._health: dict[tuple[str, str], list[int]] = {}
         self._sources: list[Callable[[], Iterable[Metric]]] = []
 
     def add_source(self, source: Callable[[], Iterable[Metric]]) -> None:
@@ -146,6 +147,20 @@ class Metrics:
         if histogram is None:
             histogram = self._etcd[operation, resource] = Histogram(ETCD_BUCKETS)
         histogram.observe(seconds)
+
+    def observe_health(self, name: str, kind: str, healthy: bool) -> None:
+        """Told of each run of a health check; `kind` is healthz, livez or readyz."""
+        counts = self._health.setdefault((name, kind), [0, 0, 0])
+        counts[healthy] += 1
+        counts[2] = int(healthy)
+
+    async def slis_handler(self, request: Request) -> Response:
+        """Serves `/metrics/slis`: the health checks (KEP-3466)."""
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Health(self._health))
+        return Response(200, generate_latest(registry), CONTENT_TYPE_LATEST)
 
     async def handler(self, request: Request) -> Response:
         """Serves `/metrics`."""
@@ -222,6 +237,26 @@ class Metrics:
         for key, histogram in list(self._etcd.items()):
             family.add_metric(key, buckets=histogram.cumulative(), sum_value=histogram.sum)
         return family
+
+
+class _Health:
+    """Collector of `/metrics/slis`: [failed, succeeded, last result] by check and endpoint."""
+
+    def __init__(self, health: dict[tuple[str, str], list[int]]) -> None:
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Metrics.collect`."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        last = GaugeMetricFamily("kubernetes_healthcheck", "Result of a single check.", labels=("name", "type"))
+        total = CounterMetricFamily("kubernetes_healthchecks", "Results of checks.", labels=("name", "type", "status"))
+        for (name, kind), (failed, succeeded, latest) in list(self._health.items()):
+            last.add_metric((name, kind), latest)
+            for status, count in (("error", failed), ("success", succeeded)):
+                if count:
+                    total.add_metric((name, kind, status), count)
+        yield from (last, total)
 
 
 def _family(name: str, text: str, labels: tuple[str, ...]) -> HistogramMetricFamily:

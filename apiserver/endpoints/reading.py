@@ -32,6 +32,8 @@ def get_handler(scope: Scope) -> Handler:
             resource_version = request.parameter("resourceVersion")
             if optional_bool_parameter(request, "export"):
                 raise bad_request("the export parameter, deprecated since v1.14, is no longer supported")
+        if request.trace is not None:
+            request.trace("store")
         info = request.info
         stored = await store.get(info.namespace, info.name, resource_version)
         return responder.object(request, media, resource, 200, stored)

@@ -80,12 +80,16 @@ def _dispatcher(server: Server, resource: Resource, handlers: _Handlers) -> Hand
         return series
 
     async def handle(request: Request) -> Response:
+        if request.trace is not None:
+            request.trace("route")
         handler = check(request)
         try:
             response = await handler(request)
         except BaseException as error:
             series_of(request).observe(getattr(error, "code", 500), now() - request.received_seconds, None)
             raise
+        if request.trace is not None:
+            request.trace("respond")
         body = response.body
         size = len(body) if isinstance(body, bytes) else None
         series_of(request).observe(response.status, now() - request.received_seconds, size)

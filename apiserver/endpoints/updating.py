@@ -44,6 +44,8 @@ class Change:
         admission = self.scope.server.admission
         operation = Operation.UPDATE if revision else Operation.CREATE
         if admission.handles(operation):
+            if self.request.trace is not None:
+                self.request.trace("admit")
             await admission.admit(self._attributes(operation, obj, old if revision else None))
             deduplicate_owner_references(self.request, obj["metadata"], after_admission=True)
 
@@ -105,6 +107,8 @@ def update_handler(scope: Scope, strategy: Strategy) -> Handler:
 
 async def write_change(change: Change, transform: Any, preconditions: Preconditions | None = None) -> Updated:
     """Hand a change to the store."""
+    if change.request.trace is not None:
+        change.request.trace("store")
     return await change.scope.store.update(
         change.context,
         change.name,

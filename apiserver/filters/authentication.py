@@ -17,6 +17,8 @@ def with_authentication(handler: Handler, authenticator: Authenticator) -> Handl
     """Set `request.user`."""
 
     async def filtered(request: Request) -> Response:
+        if request.trace is not None:
+            request.trace("authenticate")
         try:
             user = await authenticator.authenticate(request)
         except InvalidCredentialError as error:

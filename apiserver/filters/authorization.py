@@ -12,6 +12,8 @@ def with_authorization(handler: Handler, authorizer: Authorizer) -> Handler:
     """Ask the authorizer; the decision and its reason go to the audit annotations."""
 
     async def filtered(request: Request) -> Response:
+        if request.trace is not None:
+            request.trace("authorize")
         attributes = Attributes.of(request)
         decision, reason = await authorizer.authorize(attributes)
         if decision is Decision.ALLOW:

@@ -29,6 +29,7 @@ from apiserver.registry.names import (
 )
 from apiserver.registry.objects import copy_object
 from apiserver.registry.strategy import Finisher, Strategy
+from apiserver.storage.errors import check_preconditions
 from apiserver.storage.interface import (
     ListOptions,
     ListResult,
@@ -246,7 +247,11 @@ class Store:
             try:
                 if revision == 0 and not creates:
                     raise not_found(self.resource.group, self.resource.plural, name)
-                self._check_uid(name, old, preconditions)
+                metadata = old.get("metadata") or {}
+                version = metadata.get("resourceVersion", "")
+                check_preconditions(
+                    self.resource, key, preconditions, uid=metadata.get("uid", ""), resource_version=version
+                )
                 new = await transform(copy_object(old), revision)
                 if revision == 0:
                     finish = await self._prepare_create_on_update(context, new, validate_create)
@@ -274,14 +279,6 @@ class Store:
             await _finish(finish, True)
             return updated
         raise conflict(self.resource.group, self.resource.plural, name, CONFLICT)
-
-    def _check_uid(self, name: str, old: Object, preconditions: Preconditions | None) -> None:
-        if preconditions is None or not preconditions.uid:
-            return
-        have = (old.get("metadata") or {}).get("uid", "")
-        if have != preconditions.uid:
-            error = f"Precondition failed: UID in precondition: {preconditions.uid}, UID in object meta: {have}"
-            raise conflict(self.resource.group, self.resource.plural, name, error)
 
     def _check_revision(self, name: str, new: Object, revision: int, strategy: Strategy) -> None:
         metadata = new["metadata"]

@@ -289,6 +289,7 @@ class Api:
         self.authenticator: Any = UnionAuthenticator([], AnonymousAuthenticator())
         self.user: UserInfo | None = None
         self.options: Any = None
+        self.trace: Any = None
         self._handler: Any = None
 
     async def _namespace(self, name: str) -> dict[str, Any] | None:
@@ -354,6 +355,7 @@ class Api:
             read_body=read_body,
             disconnected=disconnected,
             received_seconds=self.clock.now(),
+            trace=self.trace,
         )
         response: Response = await handler(request)
         stream = None if isinstance(response.body, bytes) else response.body

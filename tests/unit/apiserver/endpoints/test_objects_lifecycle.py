@@ -167,7 +167,11 @@ async def test_update_with_another_uid_conflicts(api: Any) -> None:
     created["metadata"]["uid"] = "00000000-0000-4000-8000-000000000000"
     del created["metadata"]["resourceVersion"]
     answer = await api("PUT", CONFIG_MAPS + "/a", created, expect=409)
-    assert "Precondition failed: UID in precondition: 00000000-0000-4000-8000-000000000000" in answer.json["message"]
+    assert answer.json["message"].startswith(
+        'Operation cannot be fulfilled on configmaps "a": StorageError: invalid object, Code: 4, Key: '
+        "/registry/configmaps/default/a, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in "
+        "precondition: 00000000-0000-4000-8000-000000000000, UID in object meta: "
+    )
 
 
 async def test_update_of_nothing_is_404_where_updates_do_not_create(api: Any) -> None:
@@ -382,3 +386,23 @@ async def test_duplicate_owner_references_are_dropped_with_a_warning(api: Any) -
     assert len(answer.json["metadata"]["ownerReferences"]) == 1
     assert "duplicate UID(s) observed: u-1" in answer.warnings[0]
     assert json.dumps(answer.json)
+
+
+async def test_every_stage_can_be_followed(api: Any) -> None:
+    stages: list[str] = []
+    api.trace = stages.append
+    await api("POST", CONFIG_MAPS, config_map(), expect=201)
+    assert stages == [
+        "authenticate",
+        "authorize",
+        "route",
+        "decode",
+        "default",
+        "admit",
+        "store",
+        "validate admission",
+        "respond",
+    ]
+    stages.clear()
+    await api("GET", CONFIG_MAPS + "/a", expect=200)
+    assert stages == ["authenticate", "authorize", "route", "store", "respond"]

@@ -115,7 +115,8 @@ async def test_health(api: Any) -> None:
 
     api.handler  # noqa: B018 - builds the router
     checks = [HealthCheck("ping", ping), HealthCheck("etcd", etcd, "stores")]
-    api.router.add_paths(health_handlers("/readyz", checks))
+    api.router.add_paths(health_handlers("/readyz", checks, api.metrics.observe_health))
+    api.router.add_path("/metrics/slis", api.metrics.slis_handler)
     api.router.add_paths(health_handlers("/livez", [*checks, HealthCheck("odd", broken)]))
     answer = await api("GET", "/readyz", expect=200)
     assert (answer.body, answer.content_type) == (b"ok", "text/plain; charset=utf-8")
@@ -124,6 +125,10 @@ async def test_health(api: Any) -> None:
     state["etcd"] = "gone"
     answer = await api("GET", "/readyz", expect=500)
     assert answer.body == b"[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
+    slis = (await api("GET", "/metrics/slis", expect=200)).body.decode()
+    assert 'kubernetes_healthcheck{name="etcd",type="readyz"} 0.0' in slis
+    assert 'kubernetes_healthcheck{name="ping",type="readyz"} 1.0' in slis
+    assert 'kubernetes_healthchecks_total{name="etcd",status="error",type="readyz"} 1.0' in slis
     answer = await api("GET", "/readyz?exclude=etcd&exclude=nope&verbose", expect=200)
     assert answer.body == (
         b"[+]ping ok\n[+]etcd excluded: ok\n"
