@@ -153,7 +153,13 @@ def _check_taints(errors: Errors, path: str, taints: list[Obj]) -> None:
         elif effect not in TAINT_EFFECTS:
             errors.append(not_supported(f"{at}.effect", effect, TAINT_EFFECTS))
         if (key, effect) in seen:
-            errors.append(replace(duplicate(at, taint), detail="taints must be unique by key and effect pair"))
+            shown = {
+                "Key": taint.get("key", ""),
+                "Value": taint.get("value", ""),
+                "Effect": taint.get("effect", ""),
+                "TimeAdded": taint.get("timeAdded"),
+            }
+            errors.append(replace(duplicate(at, shown), detail="taints must be unique by key and effect pair"))
         seen.add((key, effect))
 
 

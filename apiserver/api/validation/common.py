@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from apiserver.api.field_errors import FieldError, field_invalid, not_supported, required
 from apiserver.api.quantity import Quantity, QuantityError
-from apiserver.api.validation.names import label_key_problems, label_value_problems, port_name_problems, range_problem
+from apiserver.api.validation.names import (
+    label_key_problems,
+    label_value_problems,
+    percent_problems,
+    port_name_problems,
+    range_problem,
+)
 
 __all__ = [
     "EMPTY",
@@ -29,6 +35,7 @@ __all__ = [
     "check_port_or_name",
     "check_positive",
     "check_relative_path",
+    "in_order",
     "is_percent",
     "parse_quantity",
 ]
@@ -39,6 +46,11 @@ EMPTY: Final[Obj] = {}
 
 NEGATIVE: Final = "must be greater than or equal to 0"
 NOT_POSITIVE: Final = "must be greater than zero"
+
+
+def in_order(strings: dict[str, str] | None) -> dict[str, str] | None:
+    """A map as Go prints it: by its keys."""
+    return strings and dict(sorted(strings.items()))
 
 
 def check_name(
@@ -200,8 +212,6 @@ def is_percent(value: Any) -> bool:
 def check_integer_or_percent(errors: Errors, path: str, value: Any) -> None:
     """An IntOrString that is a number not below zero or a percentage."""
     if isinstance(value, str):
-        if not is_percent(value):
-            text = "must be an integer or percentage (e.g '5%%')"
-            errors.append(field_invalid(path, value, text))
+        check_name(errors, path, value, percent_problems)
     else:
         check_nonnegative(errors, path, value)

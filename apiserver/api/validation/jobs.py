@@ -15,7 +15,7 @@ from apiserver.api.field_errors import (
     too_long,
     too_many,
 )
-from apiserver.api.validation.common import EMPTY, Errors, Obj, check_nonnegative
+from apiserver.api.validation.common import EMPTY, Errors, Obj, check_nonnegative, in_order
 from apiserver.api.validation.cron import schedule_problem, time_zone_problem
 from apiserver.api.validation.indexes import check_indexes
 from apiserver.api.validation.names import dns_label_problems, dns_subdomain_problems
@@ -55,7 +55,7 @@ def check_job(errors: Errors, job: Obj, old: Obj | None) -> None:
         labels = ((spec.get("template") or EMPTY).get("metadata") or EMPTY).get("labels")
         if selector is None or not selector_matches(selector, labels or EMPTY):
             text = "`selector` does not match template `labels`"
-            errors.append(field_invalid("spec.template.metadata.labels", labels, text))
+            errors.append(field_invalid("spec.template.metadata.labels", in_order(labels), text))
     if old is not None:
         _check_update(errors, job, old)
     completions = spec.get("completions")
@@ -84,9 +84,10 @@ def _check_generated_selector(errors: Errors, metadata: Obj, spec: Obj) -> None:
         if key not in labels:
             errors.append(required(at, f"must be '{value}'"))
         elif labels[key] != value:
-            errors.append(field_invalid(at, labels, f"must be '{value}'"))
+            errors.append(field_invalid(at, in_order(labels), f"must be '{value}'"))
     if not selector_matches(spec["selector"], expected):
-        errors.append(field_invalid("spec.selector", spec["selector"], "`selector` not auto-generated"))
+        selector = {**spec["selector"], "matchLabels": in_order(spec["selector"].get("matchLabels"))}
+        errors.append(field_invalid("spec.selector", selector, "`selector` not auto-generated"))
 
 
 def _check_spec(errors: Errors, path: str, spec: Obj) -> None:

@@ -55,7 +55,8 @@ def check_binding(errors: Errors, binding: Obj, old: Obj | None, *, namespaced: 
     for index, subject in enumerate(binding.get("subjects") or ()):
         _check_subject(errors, f"subjects[{index}]", subject, namespaced=namespaced)
     if old is not None and reference != old.get("roleRef"):
-        errors.append(field_invalid("roleRef", reference, IMMUTABLE))
+        shown = {"APIGroup": group, "Kind": kind, "Name": name}  # kube-apiserver shows its internal type
+        errors.append(field_invalid("roleRef", shown, IMMUTABLE))
 
 
 def _check_subject(errors: Errors, path: str, subject: Obj, *, namespaced: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from apiserver.api.field_errors import field_forbidden, field_invalid, not_supported, required
 from apiserver.api.validation.claims import check_claim_spec
-from apiserver.api.validation.common import EMPTY, Errors, Obj, check_name, check_nonnegative, is_percent
+from apiserver.api.validation.common import EMPTY, Errors, Obj, check_name, check_nonnegative, in_order, is_percent
 from apiserver.api.validation.names import dns_label_problems, percent_problems
 from apiserver.api.validation.objectmeta import IMMUTABLE
 from apiserver.api.validation.pods import check_pod_template
@@ -33,6 +33,13 @@ def check_immutable(errors: Errors, path: str, value: Any, old: Any) -> None:
         errors.append(field_invalid(path, value, IMMUTABLE))
 
 
+def _internal(strategy: Obj) -> Obj:
+    """An update strategy as kube-apiserver shows it in errors: its internal type, which has no JSON names."""
+    rolling = strategy.get("rollingUpdate")
+    shown = rolling and {name[0].upper() + name[1:]: value for name, value in rolling.items()}
+    return {"Type": strategy.get("type", ""), "RollingUpdate": shown}
+
+
 def _check_selector(errors: Errors, spec: Obj, kind: str, *, is_required: bool = True) -> None:
     selector = spec.get("selector")
     if selector is None:
@@ -49,7 +56,7 @@ def _check_template(errors: Errors, spec: Obj, template: Obj, kind: str) -> None
     labels = (template.get("metadata") or EMPTY).get("labels")
     selector = spec.get("selector")
     if selector is not None and not is_empty_selector(selector) and not selector_matches(selector, labels or EMPTY):
-        errors.append(field_invalid("spec.template.metadata.labels", labels, _NO_MATCH))
+        errors.append(field_invalid("spec.template.metadata.labels", in_order(labels), _NO_MATCH))
     check_pod_template(errors, "spec.template", template)
     _check_runs_forever(errors, template, kind)
 
@@ -92,7 +99,7 @@ def _check_deployment_strategy(errors: Errors, strategy: Obj) -> None:
             text = "may not be specified when strategy `type` is 'Recreate'"
             errors.append(field_forbidden(at, text))
     elif kind != "RollingUpdate":
-        errors.append(not_supported("spec.strategy", strategy, ("Recreate", "RollingUpdate")))
+        errors.append(not_supported("spec.strategy", _internal(strategy), ("Recreate", "RollingUpdate")))
     elif rolling is None:
         errors.append(required(at, "this should be defaulted and never be nil"))
     else:
@@ -150,7 +157,7 @@ def check_replication_controller(errors: Errors, obj: Obj, old: Obj | None) -> N
         return
     labels = (template.get("metadata") or EMPTY).get("labels")
     if selector and any((labels or EMPTY).get(key) != value for key, value in selector.items()):
-        errors.append(field_invalid("spec.template.metadata.labels", labels, _NO_MATCH))
+        errors.append(field_invalid("spec.template.metadata.labels", in_order(labels), _NO_MATCH))
     check_pod_template(errors, "spec.template", template)
     _check_runs_forever(errors, template, "ReplicationController")
 
@@ -166,7 +173,7 @@ def check_daemon_set(errors: Errors, obj: Obj, old: Obj | None) -> None:
     check_label_selector(errors, "spec.selector", selector)
     labels = (template.get("metadata") or EMPTY).get("labels")
     if selector is None or not selector_matches(selector, labels or EMPTY):
-        errors.append(field_invalid("spec.template.metadata.labels", labels, _NO_MATCH))
+        errors.append(field_invalid("spec.template.metadata.labels", in_order(labels), _NO_MATCH))
     if selector is not None and is_empty_selector(selector):
         errors.append(field_invalid("spec.selector", selector, "empty selector is invalid for daemonset"))
     check_pod_template(errors, "spec.template", template)
@@ -182,7 +189,7 @@ def _check_daemon_strategy(errors: Errors, strategy: Obj) -> None:
     if kind == "OnDelete":
         return
     if kind != "RollingUpdate":
-        errors.append(not_supported("spec.updateStrategy", strategy, ("RollingUpdate", "OnDelete")))
+        errors.append(not_supported("spec.updateStrategy", _internal(strategy), ("RollingUpdate", "OnDelete")))
     elif rolling is None:
         errors.append(required(at))
     else:
@@ -246,7 +253,7 @@ def _check_stateful_strategy(errors: Errors, strategy: Obj) -> None:
             errors.append(field_invalid(at, rolling, text))
     elif kind != "RollingUpdate":
         text = "must be 'RollingUpdate' or 'OnDelete'"
-        errors.append(field_invalid("spec.updateStrategy", strategy, text))
+        errors.append(field_invalid("spec.updateStrategy", _internal(strategy), text))
     elif rolling is not None:
         check_nonnegative(errors, f"{at}.partition", rolling.get("partition"))
         unavailable = rolling.get("maxUnavailable")
