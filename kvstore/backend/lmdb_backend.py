@@ -226,8 +226,10 @@ class LMDBBackend:
         Raises:
             lmdb.Error: it could not be written; the buffer keeps it, and another flush follows by itself.
         """
-        while self._task is not None:
-            await asyncio.shield(self._task)
+        while (task := self._task) is not None:
+            await asyncio.shield(task)
+            if task is self._task:  # it is done, and its callback is about to run; awaiting it again would not let it
+                await asyncio.sleep(0)
         if self._buffer:
             await asyncio.shield(self.start_flush())
 

@@ -187,3 +187,21 @@ async def test_what_is_no_database(path: str) -> None:
     Path(path).write_bytes(b"not a database" * 1000)
     with pytest.raises(BackendError, match=path):
         LMDBBackend(path, RealClock())
+
+
+async def test_a_flush_asked_for_at_the_moment_another_ends(backend: LMDBBackend) -> None:
+    """Between the end of a flush and its callback there is a moment in which it is both done and still known."""
+
+    async def flush_at_the_end_of(task: asyncio.Task[None]) -> bool:
+        while not task.done():
+            await asyncio.sleep(0)
+        in_between = backend._task is task
+        await backend.flush()
+        return in_between
+
+    hits = 0
+    for number in range(1, 300):
+        backend.put_revision(revision(number), b"value")
+        task = backend.start_flush()
+        hits += sum(await asyncio.gather(*(flush_at_the_end_of(task) for _ in range(3))))
+    assert hits > 0
