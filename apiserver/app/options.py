@@ -165,6 +165,7 @@ Durations are Go's: 30s, 5m, 1h30m. Lists are separated by commas.
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mini-apiserver",
+        usage="mini-apiserver [flags]\n       mini-apiserver decode|encode [flags] [file]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -192,7 +193,12 @@ def _parser() -> argparse.ArgumentParser:
     flag("data-dir", str, "where certificates, the admin kubeconfig and the embedded store live", "DIR")
     flag("bind-address", str, "IP address to listen on", "IP")
     flag("secure-port", int, "HTTPS port; 0 picks a free one", "PORT")
-    flag("advertise-address", str, "IP address under which cluster members reach this server; the bind address", "IP")
+    flag(
+        "advertise-address",
+        str,
+        "IP address of the kubernetes Service's endpoint; this host's own when not given",
+        "IP",
+    )
     flag("external-hostname", str, "one more name for the serving certificate and the kubeconfig", "HOST")
     flag("tls-cert-file", str, "serving certificate (PEM), instead of one of our own CA", "FILE")
     flag("tls-private-key-file", str, "its private key", "FILE")

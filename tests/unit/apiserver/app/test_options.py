@@ -1,0 +1,62 @@
+"""Flags: Go's forms, kube-apiserver's names, clear refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from apiserver.app.options import Options, OptionsError, parse_options
+
+
+def test_no_flags_are_the_defaults() -> None:
+    assert parse_options([]) == Options()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["--secure-port=0"], "secure_port", 0),
+        (["--secure-port", "7443"], "secure_port", 7443),
+        (["--anonymous-auth"], "anonymous_auth", True),
+        (["--anonymous-auth=false"], "anonymous_auth", False),
+        (["--request-timeout=1m30s"], "request_timeout", 90.0),
+        (["--etcd-servers=http://a:1,http://b:2"], "etcd_servers", ("http://a:1", "http://b:2")),
+        (["--runtime-config=api/beta=true", "--runtime-config=batch/v1"], "runtime_config",
+         {"api/beta": "true", "batch/v1": "true"}),
+        (["--service-node-port-range=31000-31010"], "service_node_port_range", (31000, 31010)),
+        (["--authorization-mode=AlwaysDeny"], "authorization_mode", ("AlwaysDeny",)),
+        (["-v", "4"], "verbosity", 4),
+    ],
+)  # fmt: skip
+def test_forms_of_flags(arguments: list[str], name: str, value: object) -> None:
+    assert getattr(parse_options(arguments), name) == value
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--secure-port=70000",
+        "--tls-cert-file=only-one",
+        "--etcd-certfile=only-one",
+        "--authorization-mode=Nothing",
+        "--enable-admission-plugins=Nothing",
+        "--service-cluster-ip-range=10.0.0.0/30",
+        "--service-cluster-ip-range=nonsense",
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_name(argument: str) -> None:
+    with pytest.raises(OptionsError) as refused:
+        parse_options([argument])
+    assert argument.split("=")[0] in str(refused.value)
+
+
+@pytest.mark.parametrize("argument", ["--no-such-flag", "--secure-port=x", "--request-timeout=soon", "--secure-por=1"])
+def test_what_cannot_be_parsed_ends_with_usage(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_options([argument])
+    assert ended.value.code == 2
+    assert "usage: mini-apiserver" in capsys.readouterr().err
+
+
+def test_plugins_in_effect() -> None:
+    assert parse_options([]).admission_plugins == ("NamespaceLifecycle",)
+    assert parse_options(["--disable-admission-plugins=NamespaceLifecycle"]).admission_plugins == ()
