@@ -7,7 +7,7 @@ store (`registry/store.py`) calls the methods in the order in which they stand h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +28,12 @@ class Reader(Protocol):
 
     async def list(self, group: str, resource: str, namespace: str = "") -> list[Object]:
         """All objects of a resource (of one namespace when given), only to be read."""
+
+    def follow(self, group: str, resource: str) -> AsyncIterator[Sequence[tuple[Object, bool]]]:
+        """All objects in one batch, then batches of those that changed, each with whether it is gone.
+
+        Ends when the server stops, or when the watch breaks: whoever still wants to know begins anew.
+        """
 
 
 @dataclass(slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from apiserver.api.scheme import Resource, Scheme
 from apiserver.api.status import StatusError
 from apiserver.registry.interface import Object
 from apiserver.registry.store import Store
 from apiserver.registry.strategy import Strategy
-from apiserver.storage.interface import ListOptions, Storage
+from apiserver.storage.interface import EventType, ListOptions, Storage, WatchOptions
 
 __all__ = ["StoreReader", "Stores"]
 
@@ -90,6 +90,27 @@ class StoreReader:
             return []
         result = await store.list(ListOptions(namespace=namespace, resource_version="0"))
         return [item.view(store.resource) for item in result.items]
+
+    async def follow(self, group: str, resource: str) -> AsyncIterator[Sequence[tuple[Object, bool]]]:
+        """See `Reader.follow`."""
+        store = self._store(group, resource)
+        if store is None:
+            return
+        result = await store.list(ListOptions(resource_version="0"))
+        yield [(item.view(store.resource), False) for item in result.items]
+        watcher = await store.watch(WatchOptions(resource_version=str(result.revision)))
+        try:
+            async for events in watcher:
+                changed = [
+                    (event.stored.view(store.resource), event.type is EventType.DELETED)
+                    for event in events
+                    if event.stored is not None
+                ]
+                yield changed
+                if any(event.type is EventType.ERROR for event in events):
+                    return
+        finally:
+            watcher.stop()
 
     def _store(self, group: str, plural: str) -> Store | None:
         found = self._found.get((group, plural))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -52,7 +52,7 @@ class AddressRange:
             raise AllocationError(text)
         return str(address)
 
-    def pick(self, taken: Collection[str], randomness: Randomness) -> str:
+    def pick(self, taken: Container[str], randomness: Randomness) -> str:
         """A free address: a random one above the static band, or failing that any. RangeFullError when none is left."""
         upper = self._last - self._dynamic + 1
         if upper > 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container
 from itertools import chain
 from typing import Final
 
@@ -27,7 +27,7 @@ class PortRange:
         band = min(max(STATIC_BAND_MIN, size // STATIC_BAND_FRACTION), STATIC_BAND_MAX)
         self._dynamic = first if size <= STATIC_BAND_MIN else first + band
 
-    def check(self, wanted: int, taken: Collection[int]) -> None:
+    def check(self, wanted: int, taken: Container[int]) -> None:
         """AllocationError unless the port is in the range and free."""
         if not self._first <= wanted <= self._last:
             text = f"provided port is not in the valid range. The range of valid ports is {self._first}-{self._last}"
@@ -35,7 +35,7 @@ class PortRange:
         if wanted in taken:
             raise AllocationError("provided port is already allocated")
 
-    def pick(self, taken: Collection[int], randomness: Randomness) -> int:
+    def pick(self, taken: Container[int], randomness: Randomness) -> int:
         """A free port: a random one above the static band, or failing that any. RangeFullError when none is left."""
         upper = self._last - self._dynamic + 1
         for _ in range(RANDOM_TRIES):

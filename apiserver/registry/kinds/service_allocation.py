@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, Final
 
 from apiserver.api.field_errors import FieldError, field_invalid
+from apiserver.api.metatime import format_time
 from apiserver.api.status import StatusError, internal_error, invalid
 from apiserver.api.validation.services import family_of, needs_health_check
-from apiserver.registry.allocators import AddressRange, AllocationError, PortRange, RangeFullError, Reservations
+from apiserver.registry.allocators import (
+    AddressRange,
+    AllocationError,
+    Following,
+    Holdings,
+    PortRange,
+    RangeFullError,
+)
 from apiserver.registry.interface import Object, OperationContext
-from apiserver.registry.kinds.options import KindOptions
+from apiserver.registry.kinds.options import KindOptions, ObjectWriter
 
 __all__ = ["ServiceAllocator", "node_ports_of"]
 
 OTHER_FAMILY: Final = {"IPv4": "IPv6", "IPv6": "IPv4"}
 MANAGED_BY: Final = "ipallocator.k8s.io"
+MANAGED_BY_LABEL: Final = "ipaddress.kubernetes.io/managed-by"
+ORPHAN_AGE_SECONDS: Final = 60
+_GROUP: Final = "networking.k8s.io"
 NOT_FREE: Final = "provided IP is already allocated"
 
 
@@ -42,13 +53,40 @@ class ServiceAllocator:
         self._primary = ranges[0].family
         self._ports = PortRange(*options.node_ports)
         self._writer = options.writer
-        self._addresses = Reservations[str]()
-        self._node_ports = Reservations[int]()
+        self._addresses = Holdings[str]()
+        self._node_ports = Holdings[int]()
+        self._services = Following("", "services", self._observe)
 
     @property
     def primary_family(self) -> str:
         """The family a service gets that asks for none."""
         return self._primary
+
+    def _observe(self, services: Sequence[tuple[Object, bool]], is_all: bool) -> None:
+        if is_all:
+            self._addresses.forget_observed()
+            self._node_ports.forget_observed()
+        for service, gone in services:
+            uid, spec = service["metadata"].get("uid", ""), service.get("spec") or {}
+            self._addresses.observe(uid, None if gone else _addresses_of(spec))
+            self._node_ports.observe(uid, None if gone else node_ports_of(spec))
+
+    async def _ready(self, context: OperationContext) -> None:
+        """Know what the services hold."""
+        fresh = await self._services.ready(context.reader)
+        self._addresses.expire(context.clock)
+        self._node_ports.expire(context.clock)
+        if fresh and self._writer is not None:
+            await self._delete_orphans(context, self._writer)
+
+    async def _delete_orphans(self, context: OperationContext, writer: ObjectWriter) -> None:
+        """IPAddresses whose service was never written, because a server died in between."""
+        born_before = format_time(int(context.clock.now() - ORPHAN_AGE_SECONDS))
+        for found in await context.reader.list(_GROUP, "ipaddresses"):
+            metadata = found["metadata"]
+            is_ours = (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGED_BY
+            if is_ours and metadata["name"] not in self._addresses and metadata["creationTimestamp"] < born_before:
+                await writer.delete(_GROUP, "v1", "ipaddresses", "", metadata["name"])
 
     def set_families(self, service: Object, old: Object | None) -> None:
         """Fill in `ipFamilies` and `ipFamilyPolicy`; raises 422 Invalid where they contradict the cluster."""
@@ -126,32 +164,26 @@ class ServiceAllocator:
         wanted = [(index, family) for index, family in enumerate(families) if index >= len(held)]
         if not wanted:
             return []
+        await self._ready(context)
         new: list[str] = []
-        in_cache = await self._addresses_in_cache(context)
         try:
             for index, family in wanted:
                 asked = given[index] if index < len(given) else ""
-                address = await self._allocate_address(context, service, family, asked, in_cache)
+                address = await self._allocate_address(context, service, family, asked)
                 new.append(address)
                 given[index : index + 1] = [address]
-        except StatusError:
-            await self.release_addresses(context, new)
+        except BaseException:
+            await self.release_addresses(context, service, new)
             raise
         spec["clusterIPs"] = given
         spec["clusterIP"] = given[0]
         return new
 
-    async def _addresses_in_cache(self, context: OperationContext) -> list[str]:
-        services = await context.reader.list("", "services")
-        return [address for each in services for address in _addresses_of(each.get("spec") or {})]
-
-    async def _allocate_address(
-        self, context: OperationContext, service: Object, family: str, asked: str, in_cache: list[str]
-    ) -> str:
-        addresses = self._ranges[family]
+    async def _allocate_address(self, context: OperationContext, service: Object, family: str, asked: str) -> str:
+        addresses, owner = self._ranges[family], service["metadata"].get("uid", "")
         refused: set[str] = set()
+        taken = _Either(self._addresses, refused)
         while True:
-            taken = self._addresses.taken(in_cache, context.clock) | refused
             try:
                 address = addresses.check(asked) if asked else addresses.pick(taken, context.randomness)
                 if address in taken:
@@ -166,13 +198,17 @@ class ServiceAllocator:
                 raise internal_error(f'failed to allocate a serviceIP for Service "{name}": {error}') from None
             if context.dry_run:
                 return address
-            self._addresses.reserve([address], context.clock)
-            if await self._record(context, service, family, address):
-                return address
-            self._addresses.cancel([address])
+            self._addresses.reserve(owner, [address], context.clock)
+            try:
+                if await self._record(service, family, address):
+                    return address
+            except BaseException:
+                self._addresses.cancel(owner, [address])
+                raise
+            self._addresses.cancel(owner, [address])
             refused.add(address)
 
-    async def _record(self, context: OperationContext, service: Object, family: str, address: str) -> bool:
+    async def _record(self, service: Object, family: str, address: str) -> bool:
         """Store the IPAddress that decides between servers; False when another one was first."""
         if self._writer is None:
             return True
@@ -183,7 +219,7 @@ class ServiceAllocator:
             "namespace": metadata.get("namespace", ""),
             "name": metadata["name"],
         }
-        labels = {"ipaddress.kubernetes.io/ip-family": family, "ipaddress.kubernetes.io/managed-by": MANAGED_BY}
+        labels = {"ipaddress.kubernetes.io/ip-family": family, MANAGED_BY_LABEL: MANAGED_BY}
         obj = {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "IPAddress",
@@ -191,28 +227,28 @@ class ServiceAllocator:
             "spec": {"parentRef": parent},
         }
         try:
-            await self._writer.create("networking.k8s.io", "v1", "ipaddresses", obj)
+            await self._writer.create(_GROUP, "v1", "ipaddresses", obj)
         except StatusError as error:
+            if error.reason == "NotFound":  # the group is switched off: then the services alone decide
+                return True
             if error.reason != "AlreadyExists":
-                self._addresses.cancel([address])
                 raise
             return False
         return True
 
-    async def cancel_addresses(self, context: OperationContext, addresses: list[str]) -> None:
-        """The write failed for which addresses were reserved."""
-        if not context.dry_run:
-            await self.release_addresses(context, addresses)
-            self._addresses.cancel(addresses)
-
-    async def release_addresses(self, context: OperationContext, addresses: list[str]) -> None:
-        """Addresses that their service has no more."""
+    async def release_addresses(self, context: OperationContext, service: Object, addresses: list[str]) -> None:
+        """Addresses that a service has no more, or that were reserved for a write that failed."""
         if context.dry_run or not addresses:
             return
-        self._addresses.release(addresses, context.clock)
-        if self._writer is not None:
-            for address in addresses:
-                await self._writer.delete("networking.k8s.io", "v1", "ipaddresses", "", address)
+        self._addresses.release(service["metadata"].get("uid", ""), addresses, context.clock)
+        if self._writer is None:
+            return
+        for address in addresses:
+            try:
+                await self._writer.delete(_GROUP, "v1", "ipaddresses", "", address)
+            except StatusError as error:
+                if error.reason != "NotFound":
+                    raise
 
     async def allocate_ports(self, context: OperationContext, service: Object, old: Object | None) -> list[int]:
         """Give the service the node ports it needs and has not; returns the new ones, reserved."""
@@ -222,21 +258,17 @@ class ServiceAllocator:
         if not wants and not health:
             return []
         held = set(node_ports_of(old["spec"])) if old is not None else set()
-        services = await context.reader.list("", "services")
-        in_cache = [port for each in services for port in node_ports_of(each.get("spec") or {})]
-        taken = self._node_ports.taken(in_cache, context.clock)
+        await self._ready(context)
         new: list[int] = []
         if wants:
-            new += self._allocate_node_ports(context, service, held, taken)
+            new += self._allocate_node_ports(context, service, held)
         if health and not (spec.get("healthCheckNodePort") in held and spec.get("healthCheckNodePort")):
-            new.append(self._allocate_health_port(context, spec, taken | set(new)))
+            new.append(self._allocate_health_port(context, spec, _Either(self._node_ports, set(new))))
         if not context.dry_run:
-            self._node_ports.reserve(new, context.clock)
+            self._node_ports.reserve(service["metadata"].get("uid", ""), new, context.clock)
         return new
 
-    def _allocate_node_ports(
-        self, context: OperationContext, service: Object, held: set[int], taken: set[int]
-    ) -> list[int]:
+    def _allocate_node_ports(self, context: OperationContext, service: Object, held: set[int]) -> list[int]:
         """Ports with one number, of different protocols, share a node port."""
         spec = service["spec"]
         allocates = spec["type"] == "NodePort" or bool(spec.get("allocateLoadBalancerNodePorts"))
@@ -249,13 +281,13 @@ class ServiceAllocator:
             asked = asked or by_number.get(number) or _requested(spec["ports"], number)
             if not asked:
                 try:
-                    asked = self._ports.pick(taken | held | set(new), context.randomness)
+                    asked = self._ports.pick(_Either(self._node_ports, {*held, *new}), context.randomness)
                 except RangeFullError as error:
                     raise internal_error(f"failed to allocate a nodePort: {error}") from None
                 new.append(asked)
             elif asked not in held and asked not in new:
                 try:
-                    self._ports.check(asked, taken)
+                    self._ports.check(asked, self._node_ports)
                 except AllocationError as error:
                     at = f"spec.ports[{index}].nodePort"
                     raise _invalid(service, [field_invalid(at, asked, str(error))]) from None
@@ -263,7 +295,7 @@ class ServiceAllocator:
             port["nodePort"] = by_number[number] = asked
         return new
 
-    def _allocate_health_port(self, context: OperationContext, spec: Object, taken: set[int]) -> int:
+    def _allocate_health_port(self, context: OperationContext, spec: Object, taken: Container[int]) -> int:
         asked: int = spec.get("healthCheckNodePort", 0)
         try:
             if asked:
@@ -277,21 +309,16 @@ class ServiceAllocator:
             raise internal_error(f"failed to allocate a HealthCheck NodePort {asked}: {error}") from None
         return asked
 
-    def cancel_ports(self, context: OperationContext, ports: list[int]) -> None:
-        """The write failed for which ports were reserved."""
+    def release_ports(self, context: OperationContext, service: Object, ports: list[int]) -> None:
+        """Ports that a service has no more, or that were reserved for a write that failed."""
         if not context.dry_run:
-            self._node_ports.cancel(ports)
-
-    def release_ports(self, context: OperationContext, ports: list[int]) -> None:
-        """Ports that their service has no more."""
-        if not context.dry_run:
-            self._node_ports.release(ports, context.clock)
+            self._node_ports.release(service["metadata"].get("uid", ""), ports, context.clock)
 
     async def release_all(self, context: OperationContext, service: Object) -> None:
         """Everything a deleted service held."""
         spec = service.get("spec") or {}
-        self.release_ports(context, node_ports_of(spec))
-        await self.release_addresses(context, _addresses_of(spec))
+        self.release_ports(context, service, node_ports_of(spec))
+        await self.release_addresses(context, service, _addresses_of(spec))
 
     def given_up(self, service: Object, old: Object) -> Iterator[tuple[str, list[Any]]]:
         """What an update took from a service: ("addresses" or "ports", the items)."""
@@ -300,6 +327,16 @@ class ServiceAllocator:
         yield "addresses", [address for address in _addresses_of(before) if address not in kept]
         ports = set(node_ports_of(spec))
         yield "ports", [port for port in node_ports_of(before) if port not in ports]
+
+
+class _Either:
+    """What is in one of two containers."""
+
+    def __init__(self, one: Container[Any], other: Container[Any]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._one or item in self._other
 
 
 def _requested(ports: list[Object], number: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apiserver.api.field_errors import FieldError
 from apiserver.api.scheme import Resource
-from apiserver.api.status import StatusError, invalid
+from apiserver.api.status import invalid
 from apiserver.api.validation.services import (
     check_health_check_port,
     check_load_balancer_status,
@@ -76,20 +76,20 @@ class ServiceStrategy(Strategy):
         addresses = await allocator.allocate_addresses(context, obj, _with_addresses(old))
         try:
             ports = await allocator.allocate_ports(context, obj, old)
-        except StatusError:
-            await allocator.cancel_addresses(context, addresses)
+        except BaseException:
+            await allocator.release_addresses(context, obj, addresses)
             raise
 
         async def finish(success: bool) -> None:
             if not success:
-                await allocator.cancel_addresses(context, addresses)
-                allocator.cancel_ports(context, ports)
+                await allocator.release_addresses(context, obj, addresses)
+                allocator.release_ports(context, obj, ports)
             elif old is not None:
                 for what, items in allocator.given_up(obj, old):
                     if what == "ports":
-                        allocator.release_ports(context, items)
+                        allocator.release_ports(context, obj, items)
                     else:
-                        await allocator.release_addresses(context, items)
+                        await allocator.release_addresses(context, obj, items)
 
         errors: list[FieldError] = []
         check_health_check_port(errors, obj["spec"])
