@@ -351,7 +351,7 @@ class Store:
             key,
             change,
             create=revision == 0,
-            ttl_seconds=(strategy.ttl_seconds(new) or None) if revision == 0 else None,
+            ttl_seconds=strategy.ttl_seconds(new) or None,  # an event lives on when it is counted again
         )
         return Updated(stored, created=revision == 0)
 
