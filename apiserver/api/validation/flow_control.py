@@ -28,6 +28,7 @@ _VERBS: Final = (
 )
 _DISTINGUISHERS: Final = ("ByNamespace", "ByUser")
 _SUBJECT_MEMBERS: Final = {"Group": "group", "ServiceAccount": "serviceAccount", "User": "user"}
+_OTHER_SUBJECTS: Final = (("User", "user"), ("ServiceAccount", "serviceAccount"), ("Group", "group"))
 _ZERO_SHARES: Final = "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares"
 
 
@@ -104,7 +105,7 @@ def _check_subject(errors: Errors, path: str, subject: Obj) -> None:
                 check_name(errors, at, namespace, dns_label_problems)
             else:
                 errors.append(required(at, "must specify namespace for service account"))
-    for other_kind, other in sorted(_SUBJECT_MEMBERS.items(), key=lambda item: "sug".index(item[1][0])):
+    for other_kind, other in _OTHER_SUBJECTS:
         if other_kind != kind and subject.get(other) is not None:
             text = f"{other} is forbidden when subject kind is not '{other_kind}'"
             errors.append(field_forbidden(f"{path}.{other}", text))
@@ -185,6 +186,8 @@ def check_priority_level(errors: Errors, obj: Obj, old: Obj | None) -> None:
     if (obj["metadata"].get("name") == EXEMPT) != (kind == "Exempt"):
         text = "must be 'Exempt' if and only if `name` is 'exempt'"
         errors.append(field_invalid("spec.type", kind, text))
+    _check_mode(errors, "spec.limited", limited, kind == "Limited", is_required=True)
+    _check_mode(errors, "spec.exempt", exempt, kind == "Exempt", is_required=False)
     if kind == "Exempt" and exempt is not None:
         _check_shares(errors, "spec.exempt", exempt)
     elif kind == "Limited" and limited is not None:
@@ -192,6 +195,15 @@ def check_priority_level(errors: Errors, obj: Obj, old: Obj | None) -> None:
     elif kind and kind not in ("Exempt", "Limited"):
         errors.append(not_supported("spec.type", kind, ("Exempt", "Limited")))
     check_flow_status(errors, obj, obj)
+
+
+def _check_mode(errors: Errors, path: str, member: Obj | None, is_mode: bool, *, is_required: bool) -> None:
+    """A member that belongs to one type only."""
+    if member is None:
+        if is_mode and is_required:
+            errors.append(required(path))
+    elif not is_mode:
+        errors.append(field_forbidden(path, ""))
 
 
 def _check_shares(errors: Errors, path: str, level: Obj) -> None:
@@ -205,6 +217,7 @@ def _check_shares(errors: Errors, path: str, level: Obj) -> None:
 def _check_limited(errors: Errors, path: str, limited: Obj) -> None:
     response = limited.get("limitResponse") or EMPTY
     kind, queuing, at = response.get("type", ""), response.get("queuing"), f"{path}.limitResponse"
+    _check_mode(errors, f"{at}.queuing", queuing, kind == "Queue", is_required=True)
     if kind == "Queue" and queuing is not None:
         _check_queuing(errors, f"{at}.queuing", queuing)
     elif kind and kind not in ("Queue", "Reject"):

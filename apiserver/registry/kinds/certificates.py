@@ -6,13 +6,30 @@ from typing import Final
 
 from apiserver.api.field_errors import FieldError
 from apiserver.api.metatime import format_time
-from apiserver.api.validation.certificates import check_signing_request, check_signing_request_change
+from apiserver.api.validation.certificates import (
+    check_signing_request,
+    check_signing_request_change,
+    check_trust_bundle,
+)
+from apiserver.api.validation.names import NameRule
+from apiserver.api.validation.signers import trust_bundle_name_problems
 from apiserver.registry.interface import Object, OperationContext
+from apiserver.registry.kinds.checked import CheckedStrategy, Checks
 from apiserver.registry.strategy import Strategy, SubresourceStrategy
 
-__all__ = ["SigningRequestStrategy"]
+__all__ = ["SigningRequestStrategy", "TrustBundleStrategy"]
 
 _DECISIONS: Final = ("Approved", "Denied")
+
+
+class TrustBundleStrategy(CheckedStrategy):
+    """The strategy of trust bundles, whose names begin with the name of their signer."""
+
+    checks = Checks(check_trust_bundle)
+
+    def name_rule(self, obj: Object) -> str | NameRule:
+        """The name says whose bundle it is."""
+        return trust_bundle_name_problems((obj.get("spec") or {}).get("signerName", ""))
 
 
 class SigningRequestStrategy(Strategy):

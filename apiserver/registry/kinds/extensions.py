@@ -7,8 +7,17 @@ resources to write: until then a client must not believe that they are served.
 from __future__ import annotations
 
 from apiserver.api.metatime import format_time
-from apiserver.api.validation.api_services import check_api_service, check_api_service_status
-from apiserver.api.validation.custom_resources import check_custom_resource, check_custom_resource_status
+from apiserver.api.validation.api_services import (
+    api_service_name_rule,
+    check_api_service,
+    check_api_service_status,
+)
+from apiserver.api.validation.custom_resources import (
+    check_custom_resource,
+    check_custom_resource_status,
+    custom_resource_name_rule,
+)
+from apiserver.api.validation.names import NameRule
 from apiserver.registry.interface import Object, OperationContext
 from apiserver.registry.kinds.checked import CheckedStrategy, Checks
 
@@ -19,6 +28,10 @@ class CustomResourceDefinitionStrategy(CheckedStrategy):
     """The strategy of definitions: the versions that objects may be stored in are remembered."""
 
     checks = Checks(check_custom_resource, check_custom_resource_status)
+
+    def name_rule(self, obj: Object) -> str | NameRule:
+        """The name says what is defined."""
+        return custom_resource_name_rule(obj)
 
     def prepare_for_create(self, context: OperationContext, obj: Object) -> None:
         """Only the storage version has been stored so far."""
@@ -45,6 +58,10 @@ class APIServiceStrategy(CheckedStrategy):
     """The strategy of API services: those without a Service are served by this process, and so available."""
 
     checks = Checks(check_api_service, check_api_service_status)
+
+    def name_rule(self, obj: Object) -> str | NameRule:
+        """The name says what is served."""
+        return api_service_name_rule(obj)
 
     def prepare_for_create(self, context: OperationContext, obj: Object) -> None:
         """Say so at once."""

@@ -13,7 +13,6 @@ from apiserver.api.validation.admission_policies import (
     check_validating_policy,
 )
 from apiserver.api.validation.autoscaling import check_autoscaler, check_autoscaler_status
-from apiserver.api.validation.certificates import check_trust_bundle
 from apiserver.api.validation.cluster import check_resource_quota, check_resource_quota_status
 from apiserver.api.validation.config import check_config_map
 from apiserver.api.validation.disruption import check_disruption_budget, check_disruption_budget_status
@@ -88,7 +87,7 @@ STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
     ("batch", "cronjobs"): jobs.CronJobStrategy,
     ("batch", "jobs"): jobs.JobStrategy,
     ("certificates.k8s.io", "certificatesigningrequests"): certificates.SigningRequestStrategy,
-    ("certificates.k8s.io", "clustertrustbundles"): checked(check_trust_bundle),
+    ("certificates.k8s.io", "clustertrustbundles"): certificates.TrustBundleStrategy,
     ("coordination.k8s.io", "leasecandidates"): checked(check_lease_candidate),
     ("coordination.k8s.io", "leases"): checked(check_lease),
     ("discovery.k8s.io", "endpointslices"): networking.EndpointSliceStrategy,
