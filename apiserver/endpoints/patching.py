@@ -13,7 +13,7 @@ import orjson
 
 from apiserver.api.field_errors import field_invalid
 from apiserver.api.scheme import Type
-from apiserver.api.status import StatusError, bad_request, invalid, unsupported_media_type
+from apiserver.api.status import StatusError, bad_request, invalid, not_found, unsupported_media_type
 from apiserver.codec import Codec, DecodeError, Kind
 from apiserver.endpoints.creating import match_namespace
 from apiserver.endpoints.decoding import check_strict, read_json
@@ -90,6 +90,8 @@ def patch_handler(scope: Scope, strategy: Strategy) -> Handler:
         change = Change(request, scope, options, strategy)
 
         async def transform(old: Object, revision: int) -> Object:
+            if revision == 0:  # also for kinds that an update may create
+                raise not_found(resource.group, resource.plural, change.name)
             obj = patched(request, codec, scope.kind, options, decoded, old)
             metadata = obj["metadata"]
             match_namespace(metadata, change.namespace, resource.namespaced)
@@ -99,8 +101,7 @@ def patch_handler(scope: Scope, strategy: Strategy) -> Handler:
             return obj
 
         updated = await write_change(change, transform)
-        status = 201 if updated.created else 200
-        return scope.server.responder.object(request, media, resource, status, updated.result)
+        return scope.server.responder.object(request, media, resource, 200, updated.result)
 
     return patch
 

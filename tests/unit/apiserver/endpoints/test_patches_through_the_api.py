@@ -56,6 +56,16 @@ async def test_bad_patches(api: Any) -> None:
     await api("PATCH", CONFIG_MAPS + "/nope", {}, expect=404, content_type=MERGE)
 
 
+async def test_a_patch_never_creates(api: Any) -> None:
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l"
+    await api("PATCH", path, {"spec": {}}, expect=404, content_type=MERGE)
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": {}}
+    created = await api("PUT", path, lease, expect=201)
+    assert created.json["metadata"]["uid"]
+    lease["metadata"] = {"name": "m", "uid": "x"}
+    await api("PUT", path[:-1] + "m", lease, expect=409)
+
+
 async def test_field_validation_of_patches(api: Any) -> None:
     await api("POST", CONFIG_MAPS, BODY, expect=201)
     path = CONFIG_MAPS + "/a"
