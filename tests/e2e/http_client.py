@@ -8,7 +8,8 @@ import contextlib
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,18 @@ from urllib.parse import urlsplit
 
 class Disconnected(Exception):
     """The server went away before the answer was whole: whether it did the work is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole HTTP answer; header names in small letters."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
 
 
 def client_context(kubeconfig: Path) -> tuple[str, int, ssl.SSLContext]:
@@ -52,17 +65,24 @@ class HTTPConnection:
         self, method: str, path: str, body: Any = None, content_type: str = "application/json"
     ) -> tuple[int, Any]:
         """Status and JSON body. Raises `Disconnected`."""
+        answer = await self.call(method, path, body, {"Content-Type": content_type})
+        return answer.status, answer.json() if answer.body else None
+
+    async def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer with its headers. A body that is not bytes is sent as JSON. Raises `Disconnected`."""
         try:
-            status, headers = await self._exchange(method, path, body, content_type)
-            data = await self.reader.readexactly(int(headers["content-length"]))
+            status, answered = await self._exchange(method, path, body, headers or {})
+            data = b""
+            if method != "HEAD" and status not in (204, 304):
+                data = await self.reader.readexactly(int(answered["content-length"]))
         except (OSError, asyncio.IncompleteReadError) as error:
             raise Disconnected from error
-        return status, json.loads(data) if data else None
+        return Answer(status, answered, data)
 
-    async def stream(self, path: str) -> AsyncGenerator[Any, None]:
+    async def stream(self, path: str, accept: str = "application/json") -> AsyncGenerator[Any, None]:
         """The JSON objects of a watch, until the server ends it. Raises `Disconnected` when it is cut."""
         try:
-            status, headers = await self._exchange("GET", path, None, "")
+            status, headers = await self._exchange("GET", path, None, {"Accept": accept})
             assert status == 200, status
             assert headers["transfer-encoding"] == "chunked"
             rest = b""
@@ -74,20 +94,24 @@ class HTTPConnection:
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             raise Disconnected from error
 
-    async def _exchange(self, method: str, path: str, body: Any, content_type: str) -> tuple[int, dict[str, str]]:
-        data = json.dumps(body).encode() if body is not None else b""
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
+    async def _exchange(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, str]]:
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Host": "localhost", "Accept": "application/json"}
         if data:
-            head += f"Content-Type: {content_type}\r\nContent-Length: {len(data)}\r\n"
-        self.writer.write(head.encode() + b"\r\n" + data)
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
+        sent |= {name: value for name, value in headers.items() if data or name != "Content-Type"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        self.writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + data)
         status_line = await self.reader.readline()
         if not status_line:
             raise asyncio.IncompleteReadError(b"", None)
-        headers = {}
+        answered = {}
         while (line := await self.reader.readline()).strip():
             name, _, value = line.decode().partition(":")
-            headers[name.lower()] = value.strip()
-        return int(status_line.split()[1]), headers
+            answered[name.lower()] = value.strip()
+        return int(status_line.split()[1]), answered
 
     async def close(self) -> None:
         """Let go at once; also of a connection that is broken already."""
