@@ -25,7 +25,8 @@ from raft.core import (
 )
 from raft.environment import real_environment
 from raft.errors import DataDirInUseError, RaftError, StoppedError
-from raft.runtime import Driver, DriverConfig, LocalNetwork
+from raft.runtime import Driver, DriverConfig, LocalNetwork, Transport
+from raft.runtime.transport_grpc import GrpcTransport
 from raft.wal import WAL
 
 WAIT_SECONDS = 20
@@ -82,6 +83,7 @@ def make_driver(
     member_id: int = 1,
     peers: Sequence[int] = (1,),
     network: LocalNetwork | None = None,
+    transport: Transport | None = None,
     on_fatal: Callable[[BaseException], None] | None = None,
     on_leader_change: Callable[[int], None] | None = None,
     **settings: int,
@@ -101,7 +103,7 @@ def make_driver(
         peers=[Peer(peer, b"member %d" % peer) for peer in peers],
         metadata=b"the cluster",
         applied_index=journal.applied,
-        transport=network.transport(member_id) if network else None,
+        transport=network.transport(member_id) if network else transport,
         on_fatal=on_fatal,
         on_leader_change=on_leader_change,
     )
@@ -448,3 +450,37 @@ async def test_the_log_can_be_read_without_the_driver(tmp_path: Path) -> None:
     assert [entry.data for entry in recovered.entries if entry.data and not entry.type] == [b"a"]
     assert recovered.hard_state.commit == journal.applied
     wal.close()
+
+
+async def test_three_members_over_the_network(tmp_path: Path) -> None:
+    """The same, joined by gRPC; then the leader dies and the others go on."""
+    ids = (1, 2, 3)
+    journals = {member_id: Journal() for member_id in ids}
+    transports = {
+        member_id: GrpcTransport(real_environment(), member_id=member_id, cluster_id=0xC1, listen_address="127.0.0.1:0")
+        for member_id in ids
+    }
+    drivers = {}
+    for member_id in ids:
+        drivers[member_id] = make_driver(
+            tmp_path, journals[member_id], member_id=member_id, peers=ids, transport=transports[member_id]
+        )
+        await drivers[member_id].start()
+    for member_id in ids:
+        for peer_id in ids:
+            await transports[member_id].add_peer(peer_id, f"127.0.0.1:{transports[peer_id].port}")
+    for number, driver in enumerate(drivers.values()):
+        driver.propose(b"%d" % number)
+    for journal in journals.values():
+        await journal.until(lambda journal=journal: len(journal.data) == 3)
+    assert len({tuple(journal.data) for journal in journals.values()}) == 1
+    leader_id = drivers[1].leader_id
+    await drivers.pop(leader_id).stop()
+    driver = next(iter(drivers.values()))
+    driver.propose(b"without it")
+    for member_id in drivers:
+        await journals[member_id].until(lambda member_id=member_id: journals[member_id].data[-1] == b"without it")
+    for driver in drivers.values():
+        await asyncio.wait_for(driver.read_index(), WAIT_SECONDS)
+    for driver in drivers.values():
+        await driver.stop()
