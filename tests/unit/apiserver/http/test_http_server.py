@@ -386,6 +386,45 @@ async def test_known_heads_are_bounded_and_exact() -> None:
         writer.close()
 
 
+async def test_clients_that_vanish_leave_nothing_behind() -> None:
+    ticks = Ticks()
+    waiting = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        if request.path == "/watch":
+            return Response(200, ticks.stream())
+        if request.path == "/wait":
+            await waiting.wait()
+        await request.read_body(1 << 20)
+        return Response(200, b"x" * 1000)
+
+    beginnings = [
+        b"",
+        b"GET /watch HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf",
+        b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 20,
+        b"GET / HT",
+        b"nonsense\r\n\r\n",
+    ]
+    async with serving(handler) as server:
+        for number in range(70):
+            _, writer = await connect(server)
+            writer.write(beginnings[number % len(beginnings)])
+            if number % 2:
+                writer.transport.abort()
+        await asyncio.sleep(0.05)
+        for writer in _writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
+        waiting.set()
+        await asyncio.sleep(0.05)
+        assert server._server is not None
+        assert server._server.server_state.connections == set()
+        assert server._server.server_state.tasks == set()
+        assert server._application._streams == {}
+
+
 async def test_a_taken_port_is_an_error() -> None:
     async with serving(echo) as server:
         other = HTTPServer(echo, clock=RealClock(), port=server.port)
