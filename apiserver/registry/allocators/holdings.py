@@ -82,9 +82,8 @@ class Holdings(Generic[Item]):
         items = list(items)
         self.cancel(owner, items)
         until = clock.monotonic() + KEEP_SECONDS
-        for item in items:
-            if owner in self._owners.get(item, ()):
-                self._released[item, owner] = until
+        for item in items:  # also where the owner was not seen with it yet
+            self._released[item, owner] = until
 
     def expire(self, clock: Clock) -> None:
         """Forget what was known for too long without being confirmed."""
