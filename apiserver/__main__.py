@@ -59,6 +59,7 @@ async def _run(options: Options) -> int:
     # What start-up made lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
     if server.first_start:
         _say(f"first start: certificates, keys and an admin kubeconfig are in {server.data_dir}")
     _say(f"mini-apiserver {GIT_VERSION} is ready at {server.url} - export KUBECONFIG={server.kubeconfig}")
