@@ -193,11 +193,14 @@ def _merge_label_keys(owner: Object, labels: dict[str, str]) -> None:
     selector = owner.get("labelSelector")
     if selector is None:
         return
-    for member, operator in _LABEL_KEY_OPERATORS:
-        for key in owner.get(member) or ():
-            if key in labels:
-                requirement = {"key": key, "operator": operator, "values": [labels[key]]}
-                selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), requirement]
+    merged = [
+        {"key": key, "operator": operator, "values": [labels[key]]}
+        for member, operator in _LABEL_KEY_OPERATORS
+        for key in owner.get(member) or ()
+        if key in labels
+    ]
+    if merged:
+        owner["labelSelector"] = {**selector, "matchExpressions": [*(selector.get("matchExpressions") or ()), *merged]}
 
 
 def _apply_apparmor_annotations(context: OperationContext, pod: Object) -> None:
