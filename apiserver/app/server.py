@@ -114,7 +114,8 @@ class APIServer:
         pki = self._prepare_files()
         client = await self._open_store()
         codec = Codec(scheme)
-        storage = Etcd3Storage(client, SchemeCodec(codec), self.environment)
+        metrics = Metrics()
+        storage = Etcd3Storage(client, SchemeCodec(codec), self.environment, observe=metrics.observe_etcd_request)
         cacher = Cacher(storage)
         self._undo.push_async_callback(cacher.close)
         interval = self.options.etcd_compaction_interval
@@ -123,7 +124,7 @@ class APIServer:
         stores = self._stores(scheme, cacher, enabled)
         bootstrap = Bootstrap(stores, cacher, self._context, self.options)
         await bootstrap.before_serving()
-        handler = self._handler(codec, enabled, stores, client)
+        handler = self._handler(codec, enabled, stores, client, metrics)
         self._http = await self._listen(handler, pki)
         await bootstrap.publish_endpoint(advertise_address(self.options), self._http.port)
         write_admin_kubeconfig(self.kubeconfig, self.url, pki, self.environment.files)
@@ -229,13 +230,14 @@ class APIServer:
 
     # Serving
 
-    def _handler(self, codec: Codec, enabled: Callable[[Resource], bool], stores: Stores, client: Client) -> Handler:
+    def _handler(
+        self, codec: Codec, enabled: Callable[[Resource], bool], stores: Stores, client: Client, metrics: Metrics
+    ) -> Handler:
         options, environment, scheme = self.options, self.environment, codec.scheme
         modes = [_AUTHORIZERS[mode]() for mode in options.authorization_mode]
         privileged = PrivilegedGroups()
         authorizer = UnionAuthorizer([privileged, *modes], modes)
         responder = Responder(codec, environment.clock)
-        metrics = Metrics()
         etcd = HealthCheck("etcd", partial(_etcd_check, client, environment))
         api = Server(
             codec=codec,
@@ -254,8 +256,9 @@ class APIServer:
         router = Router(partial(_find_resource, api, stores), discovery.serves)
         _add_documents(router, scheme, enabled, discovery)
         for path, checks in _health_checks(etcd).items():
-            router.add_paths(health_handlers(path, checks))
+            router.add_paths(health_handlers(path, checks, metrics.observe_health))
         router.add_path("/metrics", metrics.handler)
+        router.add_path("/metrics/slis", metrics.slis_handler)
         return build_handler_chain(
             router,
             environment=environment,
@@ -278,7 +281,8 @@ class APIServer:
         namespaces = stores.find("", "v1", "namespaces")
         if namespaces is None or "NamespaceLifecycle" not in self.options.admission_plugins:
             return []
-        return [NamespaceLifecycle(partial(self._reader.get, "", "namespaces", ""))]
+        cached, live = (partial(read, "", "namespaces", "") for read in (self._reader.get, self._reader.get_live))
+        return [NamespaceLifecycle(cached, live)]
 
     async def _listen(self, handler: Handler, pki: PKI) -> HTTPServer:
         options = self.options

@@ -11,12 +11,13 @@ from apiserver.api.selectors import (
     parse_label_selector,
 )
 from apiserver.api.status import bad_request
-from apiserver.endpoints.negotiation import negotiate
+from apiserver.endpoints.negotiation import JSON, negotiate
 from apiserver.endpoints.options import int_parameter, optional_bool_parameter
 from apiserver.endpoints.scope import Scope
 from apiserver.request import Handler, Request, Response
 from apiserver.storage.interface import ListOptions
 from apiserver.storage.options import validate_list_options
+from apiserver.storage.warming import warm_json
 
 __all__ = ["get_handler", "list_handler", "list_options", "selectors"]
 
@@ -44,11 +45,14 @@ def get_handler(scope: Scope) -> Handler:
 def list_handler(scope: Scope) -> Handler:
     """GET of a collection."""
     store, resource, responder = scope.store, scope.resource, scope.server.responder
+    clock = scope.server.environment.clock
 
     async def list_(request: Request) -> Response:
         media = negotiate(request)
         options = list_options(request, scope)
         result = await store.list(options)
+        if media.format == JSON and media.convert is None:
+            await warm_json(result.items, resource, clock)
         return await responder.list(request, media, resource, result)
 
     return list_

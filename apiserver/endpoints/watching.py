@@ -33,8 +33,8 @@ def watch_handler(scope: Scope) -> Handler:
 
     async def watch(request: Request) -> Response:
         media = negotiate_stream(request)
-        options = _watch_options(request, scope)
         seconds = _timeout_seconds(request, scope)
+        options = _watch_options(request, scope, seconds)
         frames = _Frames(request, scope, media)
         series = scope.server.metrics.request_series(request.info, False)
         try:
@@ -49,7 +49,7 @@ def watch_handler(scope: Scope) -> Handler:
     return watch
 
 
-def _watch_options(request: Request, scope: Scope) -> WatchOptions:
+def _watch_options(request: Request, scope: Scope, seconds: float) -> WatchOptions:
     labels, fields = selectors(request, scope)
     options = WatchOptions(
         namespace=request.info.namespace if scope.resource.namespaced else "",
@@ -59,6 +59,7 @@ def _watch_options(request: Request, scope: Scope) -> WatchOptions:
         fields=fields,
         send_initial_events=optional_bool_parameter(request, "sendInitialEvents"),
         bookmarks=optional_bool_parameter(request, "allowWatchBookmarks") or False,
+        timeout_seconds=seconds,
     )
     options = default_watch_options(options)
     validate_watch_options(options, continue_token=request.parameter("continue"))

@@ -34,6 +34,8 @@ __all__ = ["Etcd3Storage"]
 PAGE_OBJECTS_MAX: Final = 10_000
 """Most objects read by one Range; a page made larger because a selector left it half empty stops growing here."""
 
+RequestObserver = Callable[[str, str, float], None]
+
 
 class Etcd3Storage:
     """`Storage` straight on the store.
@@ -45,6 +47,8 @@ class Etcd3Storage:
         client: the store.
         codec: bytes to and from dicts.
         transformers: which transformer seals a resource.
+        observe: told after each request to the store: the operation (get, list, create, update or delete), the
+            resource, and the seconds it took.
     """
 
     def __init__(
@@ -53,8 +57,10 @@ class Etcd3Storage:
         codec: ObjectCodec,
         environment: Environment,
         transformers: TransformerTable = identity_table,
+        observe: RequestObserver = lambda operation, resource, seconds: None,
     ) -> None:
         self.client = client
+        self._observe = observe
         self.environment = environment
         self.own_writes = OwnWrites()
         self._codec = codec
@@ -106,7 +112,7 @@ class Etcd3Storage:
     async def get(self, resource: Resource, key: str, *, resource_version: str = "") -> Entry:
         """See `Storage.get`."""
         minimum = parse_resource_version(resource_version)
-        response = await self._range(get_request(key.encode()))
+        response = await self._range("get", resource, get_request(key.encode()))
         if minimum > response.header.revision:
             raise too_large_resource_version(minimum, response.header.revision, 0)
         if not response.kvs:
@@ -182,7 +188,7 @@ class Etcd3Storage:
                     raise
                 current, fresh = await self._reread(resource, key, current, refusal, False), True
                 continue
-            response = await self._txn(conditional_delete(key.encode(), current.revision))
+            response = await self._txn("delete", resource, conditional_delete(key.encode(), current.revision))
             if response.succeeded:
                 self.own_writes.committed(key.encode(), None, response.header.revision)
                 return current.at_revision(response.header.revision)
@@ -196,7 +202,8 @@ class Etcd3Storage:
     async def count(self, resource: Resource) -> int:
         """See `Storage.count`."""
         prefix = collection_prefix(resource).encode()
-        response = await self._range(pb.RangeRequest(key=prefix, range_end=prefix_end(prefix), count_only=True))
+        request = pb.RangeRequest(key=prefix, range_end=prefix_end(prefix), count_only=True)
+        response = await self._range("list", resource, request)
         return response.count
 
     async def current_revision(self) -> int:
@@ -212,7 +219,7 @@ class Etcd3Storage:
         """Read until the limit is reached or nothing is left, all at the revision of the first answer."""
         items: list[Entry] = []
         while True:
-            response = await self._list_range(request, plan, prefix)
+            response = await self._list_range(resource, request, plan, prefix)
             if request.revision == 0:
                 if plan.minimum > response.header.revision:
                     raise too_large_resource_version(plan.minimum, response.header.revision, 0)
@@ -237,7 +244,10 @@ class Etcd3Storage:
         remaining = response.count - plan.limit if selection.everything else None
         return ListResult(items, request.revision, token, remaining)
 
-    async def _list_range(self, request: pb.RangeRequest, plan: ListPlan, prefix: str) -> pb.RangeResponse:
+    async def _list_range(
+        self, resource: Resource, request: pb.RangeRequest, plan: ListPlan, prefix: str
+    ) -> pb.RangeResponse:
+        started = self.environment.clock.monotonic()
         try:
             return await self.client.range(request)
         except EtcdError as error:
@@ -249,18 +259,30 @@ class Etcd3Storage:
                 current = await self.current_revision()
                 raise too_large_resource_version(request.revision, current, 0) from None
             raise errors.from_etcd(error) from error
+        finally:
+            self._took("list", resource, started)
 
-    async def _range(self, request: pb.RangeRequest) -> pb.RangeResponse:
+    async def _range(self, operation: str, resource: Resource, request: pb.RangeRequest) -> pb.RangeResponse:
+        started = self.environment.clock.monotonic()
         try:
             return await self.client.range(request)
         except EtcdError as error:
             raise errors.from_etcd(error) from error
+        finally:
+            self._took(operation, resource, started)
 
-    async def _txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
+    async def _txn(self, operation: str, resource: Resource, request: pb.TxnRequest) -> pb.TxnResponse:
+        started = self.environment.clock.monotonic()
         try:
             return await self.client.txn(request)
         except EtcdError as error:
             raise errors.from_etcd(error) from error
+        finally:
+            self._took(operation, resource, started)
+
+    def _took(self, operation: str, resource: Resource, started: float) -> None:
+        name = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+        self._observe(operation, name, self.environment.clock.monotonic() - started)
 
     async def _put(
         self,
@@ -285,7 +307,7 @@ class Etcd3Storage:
         succeeded = False
         try:
             request = conditional_put(store_key, value, revision, lease=lease, read_back=read_back)
-            response = await self._txn(request)
+            response = await self._txn("update" if revision else "create", resource, request)
             succeeded = response.succeeded
         finally:
             if not succeeded:
@@ -327,7 +349,7 @@ class Etcd3Storage:
         errors.check_preconditions(resource, key, preconditions, uid=uid, resource_version=version)
 
     async def _read_current(self, resource: Resource, key: str, absent_is_fine: bool) -> Entry | None:
-        response = await self._range(get_request(key.encode()))
+        response = await self._range("get", resource, get_request(key.encode()))
         return await self._state(resource, key, response.kvs[0] if response.kvs else None, absent_is_fine)
 
     async def _reread(
