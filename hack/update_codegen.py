@@ -15,8 +15,7 @@ HACK = Path(__file__).resolve().parent
 # Step name -> (script in this directory, its arguments). Steps do not depend on each other.
 STEPS: dict[str, tuple[str, list[str]]] = {
     "schema": ("update_schema.py", []),
-    "etcd-protos": ("codegen_etcd.py", []),
-    "raft-protos": ("codegen_raft.py", []),
+    "protos": ("codegen_protos.py", []),
 }
 
 

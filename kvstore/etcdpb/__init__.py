@@ -1,7 +1,7 @@
 """etcd's messages: the client API, the entries of its log, its lease and user records.
 
 The `.proto` files beside this one are our own text with etcd's package, message and field names and numbers, so that
-bytes written by one side are read by the other. `hack/codegen_etcd.py` makes the modules from them:
+bytes written by one side are read by the other. `hack/codegen_protos.py` makes the modules from them:
 
     kv_pb2             mvccpb: KeyValue, Event
     auth_pb2           authpb: User, Role, Permission

@@ -1,7 +1,7 @@
 """Raft's values on the wire and on disk, in etcd's messages.
 
 The `.proto` files beside this one are our own text with etcd's packages (raftpb, walpb, snappb), message and field
-names and numbers; `hack/codegen_raft.py` makes the modules from them. Nobody else may register these messages in the
+names and numbers; `hack/codegen_protos.py` makes the modules from them. Nobody else may register these messages in the
 same process.
 """
 

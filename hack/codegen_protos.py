@@ -1,7 +1,7 @@
-"""Make the modules of `kvstore/etcdpb` from its .proto files.
+"""Make the modules of `kvstore/etcdpb` and `raft/wire` from their .proto files.
 
-`python hack/codegen_etcd.py` writes beside the .proto files; `--output DIR` writes the same tree elsewhere, for a check
-that what is committed is what the sources give. Needs grpcio-tools and mypy-protobuf.
+`python hack/codegen_protos.py` writes beside the .proto files; `--output DIR` writes the same trees elsewhere, for a
+check that what is committed is what the sources give. Needs grpcio-tools and mypy-protobuf.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = Path("kvstore/etcdpb")
+PACKAGES = ("kvstore/etcdpb", "raft/wire")
 
 
 def generate(output: Path) -> None:
-    """Run protoc over every .proto file of the package; raises SystemExit with protoc's status when it fails."""
-    sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).glob("*.proto"))
+    """Run protoc over every .proto file of the packages; raises SystemExit with protoc's status when it fails."""
+    paths = [path for package in PACKAGES for path in (ROOT / package).glob("*.proto")]
+    sources = sorted(str(path.relative_to(ROOT)) for path in paths)
     output.mkdir(parents=True, exist_ok=True)
     # protoc finds protoc-gen-mypy on PATH; it is installed beside this interpreter.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
