@@ -136,7 +136,7 @@ class Server:
         obj, strategy, context = self.prepared(manifest), self.strategy(manifest), self.context(manifest)
         context.dry_run = dry_run
         errors = strategy.validate(context, obj)
-        assert not errors, [str(error) for error in errors]
+        assert not errors, "; ".join(map(str, errors))
         self.warnings += strategy.warnings_on_create(context, obj)
         finish = await strategy.begin_create(context, obj)
         if not (dry_run or fail):
@@ -165,17 +165,17 @@ class Server:
     async def update(self, manifest: Object, old: Object, subresource: str = "") -> Object:
         """Update, as `create`."""
         strategy, context = self._strategy(manifest, subresource), self.context(manifest)
+        old = copy.deepcopy(old)
+        old["metadata"]["resourceVersion"] = "5"
         before = copy.deepcopy(old)
         obj = self.changed(manifest, old, subresource)
-        for each in (obj, old):
-            each["metadata"]["resourceVersion"] = "5"
+        obj["metadata"]["resourceVersion"] = "5"
         errors = strategy.validate_update(context, obj, old)
-        assert not errors, [str(error) for error in errors]
+        assert not errors, "; ".join(map(str, errors))
         self.warnings += strategy.warnings_on_update(context, obj, old)
         finish = await strategy.begin_update(context, obj, old)
-        for each in (obj, old):
-            del each["metadata"]["resourceVersion"]
         assert old == before, "the old object stays as it is"
+        obj["metadata"] = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
         self.cluster.put(context.resource.group, context.resource.plural, obj)
         if finish is not None:
             await finish(True)
