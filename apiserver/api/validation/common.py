@@ -100,15 +100,20 @@ def check_port_or_name(errors: Errors, path: str, value: Any) -> None:
 
 def check_label_key(errors: Errors, path: str, value: str) -> None:
     """A label key or another qualified name."""
-    for problem in label_key_problems(value):
+    for problem in _label_key_problems(value):
         errors.append(field_invalid(path, value, problem))
+
+
+@lru_cache(maxsize=4096)
+def _label_key_problems(key: str) -> tuple[str, ...]:
+    """The same few keys come again and again."""
+    return tuple(label_key_problems(key))
 
 
 def check_labels(errors: Errors, path: str, labels: dict[str, str] | None) -> None:
     """Keys and values of labels, or of a selector by equality."""
     for key, value in (labels or EMPTY).items():
-        for problem in label_key_problems(key):
-            errors.append(field_invalid(path, key, problem))
+        check_label_key(errors, path, key)
         for problem in label_value_problems(value):
             errors.append(field_invalid(path, value, problem))
 

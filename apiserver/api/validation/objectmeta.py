@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from apiserver.api.field_errors import (
@@ -130,12 +131,18 @@ def _check_members(errors: list[FieldError], metadata: Metadata, path: str) -> N
         _check_managed_fields(errors, managed, f"{path}.managedFields")
 
 
+@lru_cache(maxsize=4096)
+def _is_label_key(key: str) -> bool:
+    """The same few keys come again and again."""
+    return not label_key_problems(key)
+
+
 def validate_labels(labels: dict[str, str], path: str) -> list[FieldError]:
     """Keys and values of labels."""
     errors = []
     for key, value in labels.items():
-        for problem in label_key_problems(key):
-            errors.append(field_invalid(path, key, problem))
+        if not _is_label_key(key):
+            errors += [field_invalid(path, key, problem) for problem in label_key_problems(key)]
         for problem in label_value_problems(value):
             errors.append(field_invalid(path, value, problem))
     return errors
@@ -146,8 +153,8 @@ def validate_annotations(annotations: dict[str, str], path: str) -> list[FieldEr
     errors = []
     total = 0
     for key, value in annotations.items():
-        for problem in label_key_problems(key.lower()):
-            errors.append(field_invalid(path, key, problem))
+        if not _is_label_key(key.lower()):
+            errors += [field_invalid(path, key, problem) for problem in label_key_problems(key.lower())]
         total += len(key) + len(value)
     # Counted in characters first: only what comes near the limit is worth encoding.
     if total * 4 > ANNOTATIONS_BYTES_MAX:

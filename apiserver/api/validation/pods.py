@@ -62,13 +62,30 @@ _NAMES: Final = {
     "priorityClassName": dns_subdomain_problems,
 }
 _MIRROR: Final = "kubernetes.io/config.mirror"
+_CONTAINER_LISTS: Final = ("initContainers", "containers", "ephemeralContainers")
+# Members of a spec by the function that looks at them: most pods have few of them.
+_PLACEMENT: Final = frozenset(
+    {"nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "schedulingGates", "readinessGates"}
+)
+_HOST: Final = frozenset({"hostNetwork", "shareProcessNamespace", "hostUsers", "hostnameOverride"})
+_RARITIES: Final = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "dnsConfig",
+        "hostAliases",
+        "runtimeClassName",
+        "preemptionPolicy",
+        "overhead",
+        "os",
+    }
+)
 
 
 def all_containers(spec: Obj, path: str) -> list[tuple[str, Obj]]:
     """Init, regular and ephemeral containers with their paths."""
     return [
         (f"{path}.{member}[{index}]", container)
-        for member in ("initContainers", "containers", "ephemeralContainers")
+        for member in _CONTAINER_LISTS
         for index, container in enumerate(spec.get(member) or ())
     ]
 
@@ -149,15 +166,20 @@ def check_pod_spec(errors: Errors, path: str, spec: Obj, *, pod_name: str, is_po
         check_one_of(errors, f"{path}.restartPolicy", get("restartPolicy"), _RESTART_POLICIES)
     if get("dnsPolicy") not in _DNS_POLICIES:
         check_one_of(errors, f"{path}.dnsPolicy", get("dnsPolicy"), _DNS_POLICIES)
-    for name, problems in _NAMES.items():
-        value = get(name)
-        if value:
-            check_name(errors, f"{path}.{name}", value, problems)
+    if not _NAMES.keys().isdisjoint(spec):
+        for name, problems in _NAMES.items():
+            value = get(name)
+            if value:
+                check_name(errors, f"{path}.{name}", value, problems)
     if get("securityContext"):
         check_pod_security(errors, f"{path}.securityContext", spec["securityContext"], spec)
-    _check_placement(errors, path, spec)
-    _check_host(errors, path, spec, is_pod=is_pod)
-    _check_rarities(errors, path, spec)
+    if not _PLACEMENT.isdisjoint(spec):
+        _check_placement(errors, path, spec)
+    if not _HOST.isdisjoint(spec):
+        _check_host(errors, path, spec, is_pod=is_pod)
+    if not _RARITIES.isdisjoint(spec) or get("dnsPolicy") == "None":
+        _check_rarities(errors, path, spec)
+    _check_file_keys(errors, path, spec)
 
 
 def _check_placement(errors: Errors, path: str, spec: Obj) -> None:
@@ -235,22 +257,24 @@ def _check_rarities(errors: Errors, path: str, spec: Obj) -> None:
         check_requirements(errors, f"{path}.overhead", {"limits": spec["overhead"]}, None)
     if get("os") is not None:
         check_os_rules(errors, path, spec, all_containers(spec, path))
-    _check_file_keys(errors, path, spec)
 
 
 def _check_file_keys(errors: Errors, path: str, spec: Obj) -> None:
-    volumes = {volume.get("name", ""): volume for volume in spec.get("volumes") or ()}
-    for at, container in all_containers(spec, path):
-        for index, variable in enumerate(container.get("env") or ()):
-            reference = (variable.get("valueFrom") or EMPTY).get("fileKeyRef")
-            if reference is None:
-                continue
-            name = reference.get("volumeName", "")
-            where = f"{at}.env[{index}].valueFrom.fileKeyRef.volumeName"
-            if name not in volumes:
-                errors.append(field_not_found(where, name))
-            elif volumes[name].get("emptyDir") is None:
-                errors.append(field_invalid(where, name, "referenced volume must be of type emptyDir"))
+    for member in _CONTAINER_LISTS:
+        for index, container in enumerate(spec.get(member) or ()):
+            for position, variable in enumerate(container.get("env") or ()):
+                source = variable.get("valueFrom")
+                if source is not None and source.get("fileKeyRef") is not None:
+                    where = f"{path}.{member}[{index}].env[{position}].valueFrom.fileKeyRef.volumeName"
+                    _check_file_key(errors, where, source["fileKeyRef"].get("volumeName", ""), spec)
+
+
+def _check_file_key(errors: Errors, path: str, name: str, spec: Obj) -> None:
+    volume = next((volume for volume in spec.get("volumes") or () if volume.get("name") == name), None)
+    if volume is None:
+        errors.append(field_not_found(path, name))
+    elif volume.get("emptyDir") is None:
+        errors.append(field_invalid(path, name, "referenced volume must be of type emptyDir"))
 
 
 def _check_dns_config(errors: Errors, path: str, config: Obj | None, policy: str) -> None:

@@ -58,6 +58,7 @@ STANDARD_RESOURCES: Final = (
     }
 )
 _HUGE_PAGES: Final = "hugepages-"
+_ORDINARY_RESOURCES: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 _POD_LEVEL_RESOURCES: Final = frozenset({"cpu", "memory"})
 
 
@@ -146,6 +147,8 @@ def check_requirements(
     if not requirements:
         return
     limits, requests = requirements.get("limits") or EMPTY, requirements.get("requests") or EMPTY
+    if not pod_level and not requirements.get("claims") and _are_plain(limits, requests):
+        return
     check_resource = _check_pod_resource_name if pod_level else check_container_resource_name
     for member, quantities in (("limits", limits), ("requests", requests)):
         for name, text in quantities.items():
@@ -161,6 +164,20 @@ def check_requirements(
         errors.append(field_forbidden(path, "HugePages require cpu or memory"))
     if requirements.get("claims"):
         _check_claims(errors, f"{path}.claims", requirements["claims"], claim_names or [])
+
+
+def _are_plain(limits: dict[str, str], requests: dict[str, str]) -> bool:
+    """Whether there is nothing but valid amounts of what every container can have; the short way for most."""
+    for name, text in limits.items():
+        if name not in _ORDINARY_RESOURCES or _quantity_problem(name, text):
+            return False
+    for name, text in requests.items():
+        if name not in _ORDINARY_RESOURCES or _quantity_problem(name, text):
+            return False
+        limit = limits.get(name)
+        if limit is not None and limit != text and parse_quantity(text) > parse_quantity(limit):
+            return False
+    return True
 
 
 def _check_against_limit(errors: Errors, path: str, name: str, text: str, limit: str | None) -> None:

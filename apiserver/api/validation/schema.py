@@ -135,15 +135,14 @@ def _enforced_tags(field: Field) -> Iterator[str]:
 
 
 def _object_check(checks: dict[str, Check], demanded: dict[str, Check], members: list[str]) -> Check:
-    find = checks.get
-    absent = tuple(demanded.items())
+    present, absent = tuple(checks.items()), tuple(demanded.items())
 
     def check(errors: list[FieldError], path: str, obj: Object, old: Object | None) -> None:
         before = old or {}
         prefix = f"{path}." if path else ""
-        for name, value in obj.items():
-            check_value = find(name)
-            if check_value is not None and value is not None:
+        for name, check_value in present:
+            value = obj.get(name)
+            if value is not None:
                 old_value = before.get(name)
                 if old is None or value != old_value:
                     check_value(errors, prefix + name, value, old_value if old is not None else _CREATE)
