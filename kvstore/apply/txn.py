@@ -97,6 +97,8 @@ def _holds(store: Store, compare: pb.Compare) -> bool:
         records = store.index.records(key, end, store.revision)
     else:
         record = store.index.newest(key)
+        if target == pb.Compare.MOD:  # what nearly every transaction compares
+            return _compare(compare, 0 if record is None else record.main)
         records = [] if record is None else [record]
     if not records:
         # There is no way to say «no value», so a comparison with it never holds.

@@ -84,7 +84,6 @@ class LMDBBackend:
         # file that is about to be replaced.
         self._exclusive = asyncio.Lock()
         self._closed = False
-        self._flush_started = 0.0
         self._open()
 
     def _open(self) -> None:
@@ -226,10 +225,8 @@ class LMDBBackend:
         Raises:
             lmdb.Error: it could not be written; the buffer keeps it, and another flush follows by itself.
         """
-        while (task := self._task) is not None:
-            await asyncio.shield(task)
-            if task is self._task:  # it is done, and its callback is about to run; awaiting it again would not let it
-                await asyncio.sleep(0)
+        while self._task is not None:
+            await asyncio.shield(self._task)
         if self._buffer:
             await asyncio.shield(self.start_flush())
 
@@ -239,9 +236,8 @@ class LMDBBackend:
             self._timer.cancel()
             self._timer = None
         if self._task is None:
-            self._flush_started = self._clock.monotonic()
             self._task = asyncio.get_running_loop().create_task(self._flush())
-            self._task.add_done_callback(self._flushed)
+            self._task.add_done_callback(_look_at_result)
         return self._task
 
     def _start_flush(self) -> None:
@@ -250,8 +246,24 @@ class LMDBBackend:
             self.start_flush()
 
     async def _flush(self) -> None:
-        async with self._exclusive:
-            await self._flush_exclusively()
+        started = self._clock.monotonic()
+        try:
+            async with self._exclusive:
+                await self._flush_exclusively()
+        except Exception as error:
+            if not self._closed:
+                self._timer = self._clock.call_later(RETRY_SECONDS, self._start_flush)
+                if self.on_error is not None:
+                    self.on_error(error)
+            raise
+        finally:
+            # Here and not in a callback, which would run later: whoever waits for «no flush» must not see one that is
+            # over, for awaiting that lets nothing else run.
+            self._task = None
+        if self._buffer:
+            self._schedule()
+        if self.on_flush is not None:
+            self.on_flush(self._clock.monotonic() - started)
 
     async def _flush_exclusively(self) -> None:
         self._flushing, self._buffer = self._buffer, WriteBuffer()
@@ -264,21 +276,6 @@ class LMDBBackend:
             raise
         self._flushing = WriteBuffer()
         self._reopen_read()
-
-    def _flushed(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if self._closed or task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            if self._buffer:
-                self._schedule()
-            if self.on_flush is not None:
-                self.on_flush(self._clock.monotonic() - self._flush_started)
-            return
-        self._timer = self._clock.call_later(RETRY_SECONDS, self._start_flush)
-        if self.on_error is not None and isinstance(error, Exception):
-            self.on_error(error)
 
     async def _write(self, buffer: WriteBuffer) -> bool:
         """Write a buffer in one transaction; False when the map is too small for it."""
@@ -396,6 +393,12 @@ class LMDBBackend:
             await asyncio.wait([self._task])
         async with self._exclusive:
             self.close_sync()
+
+
+def _look_at_result(task: asyncio.Task[None]) -> None:
+    """A flush may fail without anybody waiting for it; `on_error` was told."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _present(key: bytes, value: bytes | None) -> bytes:

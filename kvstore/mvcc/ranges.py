@@ -31,6 +31,9 @@ class RangeResult(NamedTuple):
     more: bool
 
 
+_NOTHING = RangeResult([], 0, False)
+
+
 def range_keys(store: Store, request: pb.RangeRequest) -> RangeResult:
     """Answer a range request.
 
@@ -42,7 +45,15 @@ def range_keys(store: Store, request: pb.RangeRequest) -> RangeResult:
     index = store.index
     if request.count_only:
         return RangeResult([], index.count(key, end, at), False)
-    if _is_plain(request):
+    plain = _is_plain(request)
+    if plain and not end:
+        record = index.get(key, at)
+        if record is None:
+            return _NOTHING
+        stored = store.backend.get_revision(encode_revision(record.main, record.sub))
+        assert stored is not None, record
+        return RangeResult([stored], 1, False)
+    if plain:
         revisions = index.revisions(key, end, at, max(limit, 0))
         found = len(revisions)
         total = index.count(key, end, at) if found == limit else found
