@@ -5,6 +5,7 @@ Paths are built only where there is something to warn of, for most pods give no 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -56,6 +57,7 @@ _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED: Final = "preferredDuringSchedulingIgnoredDuringExecution"
 _BYTES: Final = ("memory", "ephemeral-storage")
 _EMPTY: Final[Obj] = {}
+_is_whole: Final = re.compile("[0-9]+([KMGTPE]i?|k)?").fullmatch  # most quantities, and no fraction
 
 
 def warnings_for_pod(pod: Obj) -> list[str]:
@@ -92,29 +94,39 @@ def warnings_for_selector_term(path: str, term: Obj) -> Iterator[str]:
 
 
 def _warnings(prefix: str, owner: Obj) -> Iterator[str]:
-    """`prefix` is the path of the owner and a dot, or empty for a pod."""
+    """`prefix` is the path of the owner and a dot, or empty for a pod. What is not there costs a look-up."""
     spec = owner.get("spec") or _EMPTY
     annotations = (owner.get("metadata") or _EMPTY).get("annotations") or _EMPTY
     at = f"{prefix}spec"
-    yield from _of_placement(at, spec)
-    for key, text in _DEPRECATED_ANNOTATIONS.items():
+    if spec.get("nodeSelector") or spec.get("affinity") or spec.get("topologySpreadConstraints"):
+        yield from _of_placement(at, spec)
+    for key, text in _DEPRECATED_ANNOTATIONS.items() if annotations else ():
         if key in annotations:
             yield f"{prefix}metadata.annotations[{key}]: {text}"
-    yield from _of_volumes(at, spec)
-    yield from _of_lists(at, spec)
-    yield from _of_fractions(f"{at}.overhead", spec.get("overhead") or _EMPTY)
+    if spec.get("volumes"):
+        yield from _of_volumes(at, spec["volumes"])
+    if spec.get("hostAliases") or spec.get("imagePullSecrets"):
+        yield from _of_lists(at, spec)
+    if spec.get("overhead"):
+        yield from _of_fractions(f"{at}.overhead", spec["overhead"])
     if _SECCOMP_POD in annotations and not (spec.get("securityContext") or _EMPTY).get("seccompProfile"):
         yield f"{prefix}metadata.annotations[{_SECCOMP_POD}]: {_SECCOMP_TEXT}"
-    containers = [(path, container) for path, container in all_containers(spec, at)]
+    containers = all_containers(spec, at)
     for path, container in containers:
-        yield from _of_container_annotations(prefix, spec, container, annotations)
-        for kind in ("limits", "requests"):
-            yield from _of_fractions(f"{path}.resources.{kind}", (container.get("resources") or _EMPTY).get(kind))
-        yield from _of_environment(f"{path}.env", container.get("env") or [])
-    yield from _of_ports(containers)
+        if annotations:
+            yield from _of_container_annotations(prefix, spec, container, annotations)
+        resources = container.get("resources")
+        if resources:
+            for kind in ("limits", "requests"):
+                yield from _of_fractions(f"{path}.resources.{kind}", resources.get(kind))
+        if len(container.get("env") or ()) > 1:
+            yield from _of_environment(f"{path}.env", container["env"])
+    if any(container.get("ports") for _, container in containers):
+        yield from _of_ports(containers)
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
         yield f"{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
-    yield from _of_pod_affinity(f"{at}.affinity", spec.get("affinity") or _EMPTY)
+    if spec.get("affinity"):
+        yield from _of_pod_affinity(f"{at}.affinity", spec["affinity"])
 
 
 def _of_placement(at: str, spec: Obj) -> Iterator[str]:
@@ -140,8 +152,8 @@ def _of_placement(at: str, spec: Obj) -> Iterator[str]:
             yield f"{path}.labelSelector: {_NO_SELECTOR}"
 
 
-def _of_volumes(at: str, spec: Obj) -> Iterator[str]:
-    for index, volume in enumerate(spec.get("volumes") or ()):
+def _of_volumes(at: str, volumes: list[Obj]) -> Iterator[str]:
+    for index, volume in enumerate(volumes):
         for source in volume:
             if source in _DEPRECATED_VOLUMES and volume[source] is not None:
                 yield f"{at}.volumes[{index}].{_go_name(source)}: {_DEPRECATED_VOLUMES[source]}"
@@ -179,7 +191,7 @@ def _of_fractions(at: str, amounts: Obj | None, names: tuple[str, ...] = _BYTES)
 
 
 def _is_fraction(text: str) -> bool:
-    if text.isdecimal():
+    if _is_whole(text):
         return False
     try:
         return not Quantity.parse(text).is_integer()
@@ -188,8 +200,6 @@ def _is_fraction(text: str) -> bool:
 
 
 def _of_container_annotations(prefix: str, spec: Obj, container: Obj, annotations: Obj) -> Iterator[str]:
-    if not annotations:
-        return
     name, security = container.get("name", ""), container.get("securityContext") or _EMPTY
     key = f"{_SECCOMP_CONTAINER}{name}"
     if key in annotations and not security.get("seccompProfile"):
