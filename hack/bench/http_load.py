@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import json
 import re
 import ssl
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.e2e.http_client import client_context
 
 try:
     import uvloop
@@ -26,23 +27,6 @@ except ImportError:  # the plain loop measures too, only slower
     uvloop = None  # type: ignore[assignment]
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-
-
-def tls_from_kubeconfig(path: Path) -> tuple[str, int, ssl.SSLContext]:
-    """Host, port and a client context with the kubeconfig's embedded certificates."""
-    config = json.loads(path.read_text())
-    cluster = config["clusters"][0]["cluster"]
-    user = config["users"][0]["user"]
-    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-    with tempfile.TemporaryDirectory() as folder:
-        cert, key = Path(folder, "crt"), Path(folder, "key")
-        cert.write_bytes(base64.b64decode(user["client-certificate-data"]))
-        key.touch(mode=0o600)
-        key.write_bytes(base64.b64decode(user["client-key-data"]))
-        context.load_cert_chain(cert, key)
-    server = urlsplit(cluster["server"])
-    assert server.hostname and server.port
-    return server.hostname, server.port, context
 
 
 class Connection(asyncio.Protocol):
@@ -182,7 +166,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=0, help="stop after so many instead")
     arguments = parser.parse_args()
     body = Path(arguments.body[1:]).read_text() if arguments.body.startswith("@") else arguments.body
-    host, port, context = tls_from_kubeconfig(arguments.kubeconfig)
+    host, port, context = client_context(arguments.kubeconfig)
     make = request_maker(arguments.method, arguments.path, body, f"{host}:{port}")
 
     async def run() -> dict[str, float]:
