@@ -15,6 +15,7 @@ from apiserver.api.validation.admission_policies import (
 from apiserver.api.validation.autoscaling import check_autoscaler, check_autoscaler_status
 from apiserver.api.validation.cluster import check_resource_quota, check_resource_quota_status
 from apiserver.api.validation.config import check_config_map
+from apiserver.api.validation.devices import check_device_class
 from apiserver.api.validation.disruption import check_disruption_budget, check_disruption_budget_status
 from apiserver.api.validation.flow_control import check_flow_schema, check_flow_status, check_priority_level
 from apiserver.api.validation.leases import check_lease, check_lease_candidate
@@ -108,8 +109,11 @@ STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
     (_RBAC, "clusterroles"): checked(lambda errors, obj, old: check_role(errors, obj, namespaced=False)),
     (_RBAC, "rolebindings"): checked(partial(check_binding, namespaced=True)),
     (_RBAC, "roles"): checked(lambda errors, obj, old: check_role(errors, obj, namespaced=True)),
+    ("resource.k8s.io", "deviceclasses"): checked(check_device_class),
+    ("resource.k8s.io", "devicetaintrules"): devices.DeviceTaintRuleStrategy,
     ("resource.k8s.io", "resourceclaims"): devices.ResourceClaimStrategy,
     ("resource.k8s.io", "resourceclaimtemplates"): devices.ResourceClaimTemplateStrategy,
+    ("resource.k8s.io", "resourceslices"): devices.ResourceSliceStrategy,
     ("scheduling.k8s.io", "priorityclasses"): classes.PriorityClassStrategy,
     ("storage.k8s.io", "csidrivers"): checked(check_csi_driver),
     ("storage.k8s.io", "csinodes"): checked(check_csi_node, check_csi_node_status),
