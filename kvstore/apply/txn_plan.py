@@ -30,6 +30,7 @@ class TxnPlan(NamedTuple):
 
     Attributes:
         cost_bytes: what the puts of the costlier branch take, nested ones included.
+        nested: whether a branch has transactions of its own.
         read_only: whether no branch has anything but ranges; a nested transaction counts as a write.
     """
 
@@ -37,24 +38,30 @@ class TxnPlan(NamedTuple):
     success: list[Operation]
     failure: list[Operation]
     cost_bytes: int
+    nested: bool
     read_only: bool
 
 
 def plan_txn(request: pb.TxnRequest) -> TxnPlan:
     """Take a transaction apart. The plan shares the request's parts."""
     # Slicing a repeated field is the cheapest way to all of it: iterating ends in an exception each time.
-    success, success_bytes, success_reads = _branch(request.success[:])
-    failure, failure_bytes, failure_reads = _branch(request.failure[:])
+    success, success_bytes, success_reads, success_nests = _branch(request.success[:])
+    failure, failure_bytes, failure_reads, failure_nests = _branch(request.failure[:])
     return TxnPlan(
-        request.compare[:], success, failure, max(success_bytes, failure_bytes), success_reads and failure_reads
+        request.compare[:],
+        success,
+        failure,
+        max(success_bytes, failure_bytes),
+        success_nests or failure_nests,
+        success_reads and failure_reads,
     )
 
 
-def _branch(operations: list[pb.RequestOp]) -> tuple[list[Operation], int, bool]:
-    """A branch's operations, what its puts take, and whether it only reads."""
+def _branch(operations: list[pb.RequestOp]) -> tuple[list[Operation], int, bool, bool]:
+    """A branch's operations, what its puts take, whether it only reads, and whether it has transactions inside."""
     planned: list[Operation] = []
     cost_bytes = 0
-    reads = True
+    reads, nests = True, False
     for operation in operations:
         kind = operation.WhichOneof("request")
         if kind == RANGE:
@@ -68,9 +75,10 @@ def _branch(operations: list[pb.RequestOp]) -> tuple[list[Operation], int, bool]
         elif kind == DELETE:
             planned.append((DELETE, operation.request_delete_range))
         elif kind == NESTED:
+            nests = True
             plan = plan_txn(operation.request_txn)
             cost_bytes += plan.cost_bytes
             planned.append((NESTED, plan))
         else:
             planned.append((EMPTY, None))
-    return planned, cost_bytes, reads
+    return planned, cost_bytes, reads, nests
