@@ -96,13 +96,18 @@ class RaftLog:
 
     def from_index(self, first: int, max_bytes: int, last: int | None = None) -> tuple[Entry, ...]:
         """Entries from `first` on, at least one if there is one, and not more than `max_bytes` of them."""
-        entries = self.between(first, self.last_index if last is None else last)
-        total = 0
-        for position, entry in enumerate(entries):
-            total += len(entry.data) + ENTRY_OVERHEAD_BYTES
-            if total > max_bytes and position:
-                return entries[:position]
-        return entries
+        base = self.prev_index + 1
+        assert base <= first, f"entries from {first} are compacted; the log begins at {base}"
+        entries = self._entries
+        start = first - base
+        stop = len(entries) if last is None else last + 1 - base
+        position, total = start, 0
+        while position < stop:
+            total += len(entries[position].data) + ENTRY_OVERHEAD_BYTES
+            if total > max_bytes and position > start:
+                break
+            position += 1
+        return tuple(entries[start:position])
 
     def is_up_to_date(self, index: int, term: int) -> bool:
         """Whether a log ending in (`index`, `term`) is at least as complete as this one (paper, section 5.4.1)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from raft.core import (
     NO_NODE,
@@ -21,7 +20,6 @@ from raft.core import (
     Ready,
     Role,
     Snapshot,
-    apply_change,
 )
 from raft.environment import Environment, TimerHandle
 from raft.errors import ConfChangeError, ProposalDroppedError, RaftError, StoppedError, UnexpectedMessageError
@@ -29,35 +27,12 @@ from raft.failpoint import failpoint
 from raft.runtime.config import TICKS_PER_HEARTBEAT, DriverConfig, Status
 from raft.runtime.proposals import ProposalQueue
 from raft.runtime.reads import ReadQueue
+from raft.runtime.state_machine import StateMachine, build_node
 from raft.runtime.transport import NullTransport, Transport
 from raft.runtime.worker import DiskWorker
 from raft.wal import WAL, SnapshotMark, SnapshotStore, StoredState, open_store
 
-__all__ = ["Driver", "StateMachine"]
-
-
-class StateMachine(Protocol):
-    """What the log is for. All methods are called on the event loop, in log order, and must not block for long.
-
-    An exception from any of them is fatal to the member: it can no longer be what the others are.
-    """
-
-    def apply(self, entries: Sequence[Entry]) -> None:
-        """Committed normal entries, each exactly once from the restart point on. Those a new leader begins with have no
-        data and count only as progress of the applied index.
-        """
-
-    def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
-        """A committed change of membership, and the configuration in force now.
-
-        A change that did not fit has left the configuration as it was. `entry.data` has the change in the form it was
-        proposed in.
-        """
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """A snapshot takes the place of everything: one from the leader, or at the start one that is ahead of
-        `applied_index`.
-        """
+__all__ = ["Driver"]
 
 
 class Driver:
@@ -141,7 +116,8 @@ class Driver:
         """Read the log, or make it, and begin. A cluster of one elects itself at once.
 
         Raises:
-            DataDirInUseError, CorruptLogError, OSError: the log cannot be used.
+            DataDirInUseError, CorruptLogError, OSError: the log cannot be used, or the transport's address.
+            RaftError: the log and the state machine do not belong together.
         """
         self._loop = asyncio.get_running_loop()
         self._worker = DiskWorker(self._loop, f"raft-disk-{self.config.member_id:x}")
@@ -152,13 +128,17 @@ class Driver:
             raise
         try:
             self._metadata = stored.metadata
-            self._node = self._build_node(stored)
+            core = self.config.core(self._environment.randomness)
+            self._node, self._conf_states = build_node(
+                core, stored, self._state_machine, self._restart_index, self._peers
+            )
+            self._running = True
+            await self._transport.start(self)
         except BaseException:
+            self._running = False
             await self._worker.run(self._wal.close)
             self._worker.stop()
             raise
-        self._running = True
-        await self._transport.start(self)
         self._schedule_tick()
         self._schedule_turn()
 
@@ -170,37 +150,6 @@ class Driver:
             self._metadata,
             segment_bytes=self.config.segment_bytes,
         )
-
-    def _build_node(self, stored: StoredState) -> RawNode:
-        snapshot, applied = stored.snapshot, self._restart_index
-        if snapshot is not None and snapshot.index > applied:
-            self._state_machine.restore(snapshot)
-            applied = snapshot.index
-        last = stored.entries[-1].index if stored.entries else snapshot.index if snapshot else 0
-        if applied > last:
-            raise RaftError(
-                f"the state machine is at index {applied} and the log ends at {last}: they do not belong together"
-            )
-        config = self.config.core(self._environment.randomness)
-        state = snapshot.conf_state if snapshot else ConfState()
-        self._conf_states = [(snapshot.index if snapshot else 0, state)]
-        for entry in stored.entries:
-            if entry.index > applied:
-                break
-            if entry.type is not EntryType.NORMAL:
-                state = _conf_state_after(state, config.codec.decode(entry))
-                self._conf_states.append((entry.index, state))
-        node = RawNode(
-            config,
-            snapshot=snapshot,
-            entries=stored.entries,
-            hard_state=stored.hard_state,
-            conf_state=state,
-            applied=applied,
-        )
-        if stored.is_new and self._peers:
-            node.bootstrap(self._peers)
-        return node
 
     async def stop(self) -> None:
         """Finish the write under way, store what is left and let go of everything. Nothing more is accepted."""
@@ -384,6 +333,11 @@ class Driver:
         return self._running and self._node.is_leader
 
     @property
+    def commit_index(self) -> int:
+        """The last index known to be committed."""
+        return self._node.commit_index
+
+    @property
     def applied_index(self) -> int:
         """How far the state machine has come."""
         return self._node.applied_index
@@ -460,15 +414,13 @@ class Driver:
             return
         self._ticks += 1
         if not self._node.is_singleton:
-            self._node.tick()
+            self._enqueue(self._node.tick)
             if (
                 self._reads.has_unanswered
                 and self._ticks % (self.config.election_timeout_ticks * TICKS_PER_HEARTBEAT) == 0
             ):
-                self._reads.repeat(self._node)
+                self._enqueue(lambda: self._reads.repeat(self._node))
         self._schedule_tick()
-        if self._node.has_ready:
-            self._schedule_turn()
 
     def _turn(self) -> None:
         """Take what has arrived, then do what the core asks for."""
@@ -487,7 +439,11 @@ class Driver:
                 self._schedule_turn()
             self._reads.drain(node)
             while node.has_ready and self._failure is None:
-                self._handle(node.ready())
+                ready = node.ready()
+                self._handle(ready)
+                if ready.committed_entries and node.has_ready:
+                    self._schedule_turn()  # a long log is applied page by page, and others get their turn in between
+                    break
             if node.is_singleton and node.role is Role.FOLLOWER:
                 node.campaign()
                 if node.has_ready:
@@ -607,10 +563,3 @@ class Driver:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _conf_state_after(state: ConfState, change: ConfChangeV2) -> ConfState:
-    try:
-        return apply_change(state, change)
-    except ConfChangeError:
-        return state

@@ -1,0 +1,86 @@
+"""The seam to what is replicated, and how a member picks up where it left off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from raft.core import (
+    ConfChangeV2,
+    Config,
+    ConfState,
+    Entry,
+    EntryType,
+    Peer,
+    RawNode,
+    Snapshot,
+    apply_change,
+)
+from raft.errors import ConfChangeError, RaftError
+from raft.wal import StoredState
+
+__all__ = ["StateMachine", "build_node"]
+
+
+class StateMachine(Protocol):
+    """What the log is for. All methods are called on the event loop, in log order, and must not block for long.
+
+    An exception from any of them is fatal to the member: it can no longer be what the others are.
+    """
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """Committed normal entries, each exactly once from the restart point on. Those a new leader begins with have no
+        data and count only as progress of the applied index.
+        """
+
+    def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
+        """A committed change of membership, and the configuration in force now.
+
+        A change that did not fit has left the configuration as it was. `entry.data` has the change in the form it was
+        proposed in.
+        """
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """A snapshot takes the place of everything: one from the leader, or at the start one that is ahead of
+        `applied_index`.
+        """
+
+
+def build_node(
+    config: Config, stored: StoredState, state_machine: StateMachine, applied: int, peers: Sequence[Peer]
+) -> tuple[RawNode, list[tuple[int, ConfState]]]:
+    """A node that goes on from what is stored, or founds a cluster; and the configurations since the snapshot.
+
+    Raises:
+        RaftError: the state machine has applied entries that the log has not.
+    """
+    snapshot = stored.snapshot
+    base = snapshot.index if snapshot else 0
+    if snapshot is not None and base > applied:
+        state_machine.restore(snapshot)
+        applied = base
+    last = stored.entries[-1].index if stored.entries else base
+    if applied > last:
+        raise RaftError(
+            f"the state machine is at index {applied} and the log ends at {last}: they do not belong together"
+        )
+    state = snapshot.conf_state if snapshot else ConfState()
+    conf_states = [(base, state)]
+    for entry in stored.entries[: applied - base]:
+        if entry.type is not EntryType.NORMAL:
+            try:
+                state = apply_change(state, config.codec.decode(entry))
+            except ConfChangeError:
+                pass  # as when it was applied
+            conf_states.append((entry.index, state))
+    node = RawNode(
+        config,
+        snapshot=snapshot,
+        entries=stored.entries,
+        hard_state=stored.hard_state,
+        conf_state=state,
+        applied=applied,
+    )
+    if stored.is_new and peers:
+        node.bootstrap(peers)
+    return node, conf_states
