@@ -159,6 +159,12 @@ class Member:
         )
         self._progress = ProgressReporter(core.hub, core.environment, options.watch_progress_notify_interval_seconds)
         self._stopped = False
+        failed.add_done_callback(self._on_failure)
+
+    def _on_failure(self, _: asyncio.Future[None]) -> None:
+        """Whoever waits is told at once; reads that need no leader go on until `stop`."""
+        self.core.proposer.refuse_all(catalogue.STOPPED)
+        self._services.watch.end_all(catalogue.STOPPED.error())
 
     @property
     def identity(self) -> Identity:
@@ -328,6 +334,7 @@ async def _assemble(
     backend.on_flush = metrics.backend_commit_seconds.observe
     machine = LoggedMachine(state_machine, lessor, headers, metrics, options.election_timeout_ms / 1000)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    failed.add_done_callback(lambda future: future.cancelled() or future.exception())  # nobody need look at it
     settings = ConsensusSettings(
         identity=identity,
         peer_urls={member.member_id: member.peer_urls for member in membership.members()},

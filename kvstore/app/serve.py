@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from kvstore.app.member import Member, StartError, start_member
 from kvstore.app.settings import Settings
@@ -30,18 +31,25 @@ async def serve(settings: Settings, environment: Environment) -> None:
     Raises:
         StartError: it cannot start, or the log can no longer be written; the message says why in one line.
     """
+    with _stop_signals() as told:  # before anyone can know that we run
+        await _serve(settings, environment, told)
+    logger.info("closed etcd server", extra={"fields": {"name": settings.options.name}})
+
+
+async def _serve(settings: Settings, environment: Environment, told: asyncio.Future[None]) -> None:
     member = await start_member(settings.options, environment)
     fronts: list[Front] = []
     try:
         await _open_ports(settings, member, environment, fronts)
         gc.collect()
         gc.freeze()  # what start-up made stays; the collector need not look at it again
-        await _until_told(member)
+        await asyncio.wait([told, member.failed], return_when=asyncio.FIRST_COMPLETED)
+        if member.failed.done():
+            raise StartError(f"the member has failed: {member.failed.exception()}")
     finally:
         # The ports first, so that nobody is told «server stopped» who could still be answered.
         await asyncio.gather(*(front.close(STOP_GRACE_SECONDS) for front in fronts))
         await member.stop()
-    logger.info("closed etcd server", extra={"fields": {"name": settings.options.name}})
 
 
 async def _open_ports(settings: Settings, member: Member, environment: Environment, fronts: list[Front]) -> None:
@@ -98,21 +106,22 @@ async def _listening(
         raise StartError(f"cannot listen on {', '.join(urls)}: {error}") from error
 
 
-async def _until_told(member: Member) -> None:
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Future[None]]:
+    """A future that is done once SIGINT or SIGTERM has come."""
     loop = asyncio.get_running_loop()
-    told = loop.create_future()
+    told: asyncio.Future[None] = loop.create_future()
 
     def stop(number: signal.Signals) -> None:
         logger.info("received signal; shutting down", extra={"fields": {"signal": number.name}})
         if not told.done():
             told.set_result(None)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
         loop.add_signal_handler(number, stop, number)
     try:
-        await asyncio.wait([told, member.failed], return_when=asyncio.FIRST_COMPLETED)
+        yield told
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
-    if member.failed.done():
-        raise StartError(f"the member has failed: {member.failed.exception()}")

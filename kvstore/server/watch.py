@@ -75,9 +75,13 @@ class WatchSession:
         Raises:
             EtcdError: the store has ended the stream.
         """
+        return [pb.WatchResponse.FromString(wire) for wire in self.take_serialized()]
+
+    def take_serialized(self) -> list[bytes]:
+        """The same as `take`, for the wire: events are serialised once for all watchers, and only joined here."""
         if self._ended is not None:
             raise self._ended
-        return [response for reply in self._stream.take() for response in self._responses(reply)]
+        return [wire for reply in self._stream.take() for wire in self._responses(reply)]
 
     def end(self, error: EtcdError) -> None:
         """End the stream from the store's side."""
@@ -89,19 +93,20 @@ class WatchSession:
         self._stream.close()
         self._on_close(self)
 
-    def _responses(self, reply: WatchReply) -> Iterator[pb.WatchResponse]:
+    def _responses(self, reply: WatchReply) -> Iterator[bytes]:
+        response = self._head(reply)
         if not reply.events:
-            yield self._head(reply, pb.WatchResponse())
+            yield response.SerializeToString()
             return
         wires = [event_wire(self._store, event, reply.previous) for event in reply.events]
         pieces = fragments(wires, self._fragment_bytes) if reply.fragment else [wires]
         for number, piece in enumerate(pieces, 1):
-            response = self._head(reply, pb.WatchResponse.FromString(_joined(piece)))
-            if number < len(pieces):
-                response.fragment = True
-            yield response
+            response.fragment = number < len(pieces)
+            # The events have the highest field number, so what is joined is what would be serialised.
+            yield response.SerializeToString() + _joined(piece)
 
-    def _head(self, reply: WatchReply, response: pb.WatchResponse) -> pb.WatchResponse:
+    def _head(self, reply: WatchReply) -> pb.WatchResponse:
+        response = pb.WatchResponse()
         self._headers.fill(response.header, reply.revision)
         response.watch_id = reply.watch_id
         if reply.created:
@@ -151,10 +156,8 @@ class WatchService:
         for session in list(self._sessions):
             session.end(error)
 
-    async def watch(
-        self, requests: AsyncIterator[pb.WatchRequest], context: CallContext
-    ) -> AsyncIterator[pb.WatchResponse]:
-        """Watch.Watch. A client that has nothing more to ask still gets what it asked for."""
+    async def watch(self, requests: AsyncIterator[pb.WatchRequest], context: CallContext) -> AsyncIterator[bytes]:
+        """Watch.Watch, in serialised responses. A client with nothing more to ask still gets what it asked for."""
         if wants_leader(context):
             self._core.require_leader()
         woken = asyncio.Event()
@@ -165,8 +168,8 @@ class WatchService:
             while True:
                 woken.clear()
                 while session.pending:
-                    for response in session.take():
-                        yield response
+                    for wire in session.take_serialized():
+                        yield wire
                     if session.pending:  # reading history in batches must leave others their turn
                         await asyncio.sleep(0)
                 if reader.done() and not reader.cancelled() and (error := reader.exception()) is not None:

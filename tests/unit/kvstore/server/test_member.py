@@ -271,9 +271,12 @@ async def test_a_watch_stream_over_a_front(member: Member) -> None:
     """The async generator the front drives: half-closing ends nothing, closing it leaves no watcher."""
     create = pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a"))
     responses = member.services().watch.watch(aiter_of([create]), Context())
-    assert (await anext(responses)).created
+    assert pb.WatchResponse.FromString(await anext(responses)).created
     await put(member, b"a")
-    assert (await anext(responses)).events[0].kv.key == b"a"
+    wire = await anext(responses)
+    response = pb.WatchResponse.FromString(wire)
+    assert response.events[0].kv.key == b"a"
+    assert response.SerializeToString() == wire
     assert member.core.hub.watcher_count == 1
     await responses.aclose()
     assert (member.core.hub.watcher_count, member.core.hub.stream_count) == (0, 0)
