@@ -70,9 +70,9 @@ def _in_lease(raft: Raft) -> bool:
 
 def _answer_lower_term(raft: Raft, message: Message) -> None:
     kind = message.type
-    if kind in (MessageType.HEARTBEAT, MessageType.APP) and (raft.config.check_quorum or raft.config.pre_vote):
-        # With these options a member whose term has run ahead can neither win nor be followed: votes are refused while
-        # the old leader is heard. This answer makes that leader step down so that everyone meets in one term.
+    if kind in (MessageType.HEARTBEAT, MessageType.APP):
+        # A member whose term has run ahead may be unable to win, because it is no voter, or votes are refused while the
+        # old leader is heard. This answer makes that leader step down so that everyone meets in one term (paper, 5.1).
         raft.reply(MessageType.APP_RESP, message.sender)
     elif kind is MessageType.PRE_VOTE:
         # Dropping it could leave a mixed cluster without leader: the asker must learn of the higher term.

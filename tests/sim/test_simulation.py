@@ -1,6 +1,7 @@
 """Histories from seeds.
 
-SEEDS=1000 runs that many instead of the usual number; SEED=42 runs one and prints what happened in it.
+SEEDS=1000 runs that many instead of the usual number, FIRST=5001 begins there instead of at 1; SEED=42 runs one and
+prints what happened in it (with -s).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def run_seed(seed: int) -> World:
 def seeds() -> list[int]:
     if "SEED" in os.environ:
         return [int(os.environ["SEED"])]
-    return list(range(1, 1 + int(os.environ.get("SEEDS", SEEDS_BY_DEFAULT))))
+    first = int(os.environ.get("FIRST", 1))
+    return list(range(first, first + int(os.environ.get("SEEDS", SEEDS_BY_DEFAULT))))
 
 
 @pytest.mark.parametrize("first", seeds()[::BATCH])

@@ -33,6 +33,7 @@ from raft.core import (
     EntryType,
     HardState,
     Message,
+    MessageType,
     Peer,
     RawNode,
     ReadOnlyOption,
@@ -191,6 +192,20 @@ class Scenario:
     def do_snapshot_status(self, member_id: str, peer: str, result: str) -> None:
         """snapshot-status ID PEER ok|failed"""
         self.nodes[int(member_id)].report_snapshot(int(peer), ok=result == "ok")
+
+    def do_vote_request(self, candidate: str, to: str, term: str) -> None:
+        """vote-request CANDIDATE TO term=T: a request from a candidate of another story."""
+        node = self.nodes[int(to)]
+        node.step(
+            Message(
+                type=MessageType.VOTE,
+                sender=int(candidate),
+                to=int(to),
+                term=int(term.removeprefix("term=")),
+                index=node.last_index,
+                log_term=node.term_at(node.last_index) or 0,
+            )
+        )
 
     def do_compact(self, member_id: str, index: str) -> None:
         """compact ID INDEX: snapshot what is applied and drop the log up to INDEX."""

@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raft.core import ConfState, Entry, EntryType, HardState, Snapshot
 from raft.environment import FileSystem, RealFileSystem
@@ -307,6 +309,24 @@ def test_entry_types_survive(tmp_path: Path) -> None:
     wal, recovered = WAL.open(FILES, directory, segment_bytes=SEGMENT)
     assert recovered.entries == written
     wal.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 480), st.integers(0, 255)), min_size=1, max_size=6))
+def test_whatever_is_in_the_file_opening_gives_a_log_or_the_documented_error(changes: list[tuple[int, int]]) -> None:
+    disk = SimDisk(random.Random(1))
+    write_small_log(disk, DIRECTORY)
+    content = bytearray(disk.get(PATH))
+    for position, value in changes:
+        content[position] = value
+    disk.put(PATH, content)
+    try:
+        wal, recovered = WAL.open(disk, DIRECTORY, segment_bytes=SEGMENT)
+    except CorruptLogError:
+        return
+    wal.close()
+    indexes = [entry.index for entry in recovered.entries]
+    assert indexes == list(range(1, len(indexes) + 1))
 
 
 # Log and snapshots together
