@@ -58,9 +58,12 @@ def decode_continue(token: str, prefix: str) -> tuple[str, int]:
 def _fields(token: str) -> dict[str, Any]:
     try:
         data = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid("continue key is not valid: illegal base64 data") from None
+    try:
         fields = json.loads(data)
-    except (binascii.Error, ValueError) as error:
-        raise _invalid(f"continue key is not valid: {error}") from None
+    except ValueError:
+        raise _invalid("continue key is not valid: the token holds no JSON") from None
     if not isinstance(fields, dict):
         raise _invalid("continue key is not valid")
     return fields
