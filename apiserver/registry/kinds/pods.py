@@ -19,6 +19,7 @@ from apiserver.api.validation.pod_resources import qos_class
 from apiserver.api.validation.pods import all_containers
 from apiserver.api.validation.security import check_apparmor
 from apiserver.registry.interface import Object, OperationContext
+from apiserver.registry.kinds.pod_level_resources import default_pod_level_resources, keep_pod_level_resources
 from apiserver.registry.kinds.pod_warnings import warnings_for_pod
 from apiserver.registry.strategy import Strategy, SubresourceStrategy
 
@@ -37,6 +38,7 @@ class PodStrategy(Strategy):
         """A new pod is Pending, and what its labels say is merged into the selectors that ask for it."""
         obj["metadata"]["generation"] = 1
         spec = obj["spec"]
+        default_pod_level_resources(spec)
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
         if spec.get("schedulingGates"):
             obj["status"]["conditions"] = [_gated(context)]
@@ -47,6 +49,11 @@ class PodStrategy(Strategy):
             _merge_label_keys(constraint, labels)
         if any(key.startswith(APPARMOR_ANNOTATION) for key in obj["metadata"].get("annotations") or ()):
             _apply_apparmor_annotations(context, obj)
+
+    def prepare_for_update(self, context: OperationContext, obj: Object, old: Object) -> None:
+        """Resources of the pod as a whole are not lost."""
+        keep_pod_level_resources(obj["spec"], old["spec"])
+        super().prepare_for_update(context, obj, old)
 
     def check(self, context: OperationContext, obj: Object, old: Object | None) -> list[FieldError]:
         """The rules of a create or an update."""
@@ -135,6 +142,8 @@ class _ResizeStrategy(SubresourceStrategy):
         spec, before = obj["spec"], old["spec"]
         if all(len(spec.get(lists) or ()) == len(before.get(lists) or ()) for lists in _CONTAINER_LISTS):
             self._keep_all_but_resources(obj, old)
+        keep_pod_level_resources(obj["spec"], before)
+        default_pod_level_resources(obj["spec"])
         self.count_generation(obj, old)
 
     def _keep_all_but_resources(self, obj: Object, old: Object) -> None:
