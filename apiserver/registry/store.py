@@ -72,13 +72,6 @@ class Deleted:
     finished: bool
 
 
-class _HexZero(int):
-    """A Go uint64 in an error text."""
-
-    def __str__(self) -> str:
-        return "0x0"
-
-
 class _MovedError(Exception):
     """The state an update was prepared for is not the present one any more."""
 
@@ -285,7 +278,7 @@ class Store:
         wanted = metadata.get("resourceVersion")
         if wanted in (None, "", "0"):
             if not strategy.allow_unconditional_update:
-                error = field_invalid("metadata.resourceVersion", _HexZero(), "must be specified for an update")
+                error = field_invalid("metadata.resourceVersion", 0, "must be specified for an update")
                 raise invalid(self.resource.group, self.resource.plural, name, [error])
             metadata["resourceVersion"] = str(revision)
         elif wanted != str(revision):

@@ -157,7 +157,7 @@ async def test_some_kinds_must_be_updated_at_a_resource_version(api: Any) -> Non
     assert created.json["metadata"]["name"] == "l"
     answer = await api("PUT", leases + "/l", lease, expect=422)
     assert answer.json["message"] == (
-        'leases.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0x0: '
+        'leases.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0: '
         "must be specified for an update"
     )
 
