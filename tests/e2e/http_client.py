@@ -81,16 +81,22 @@ class HTTPConnection:
 
     async def stream(self, path: str, accept: str = "application/json") -> AsyncGenerator[Any, None]:
         """The JSON objects of a watch, until the server ends it. Raises `Disconnected` when it is cut."""
+        rest = b""
+        async with contextlib.aclosing(self.chunks(path, accept)) as chunks:
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)
+
+    async def chunks(self, path: str, accept: str) -> AsyncGenerator[bytes, None]:
+        """The body of a stream as it comes. Raises `Disconnected` when it is cut."""
         try:
             status, headers = await self._exchange("GET", path, None, {"Accept": accept})
             assert status == 200, status
             assert headers["transfer-encoding"] == "chunked"
-            rest = b""
             while size := int(await self.reader.readline(), 16):
-                rest += (await self.reader.readexactly(size + 2))[:-2]
-                *lines, rest = rest.split(b"\n")
-                for line in lines:
-                    yield json.loads(line)
+                yield (await self.reader.readexactly(size + 2))[:-2]
+            await self.reader.readline()
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             raise Disconnected from error
 
