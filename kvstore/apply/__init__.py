@@ -8,7 +8,7 @@ from kvstore.apply.applier import Applier, StartCompaction
 from kvstore.apply.errors import CorruptError, NoSpaceError, UnknownRequestError
 from kvstore.apply.header import HeaderSource
 from kvstore.apply.membership import Member, Membership
-from kvstore.apply.operations import range_keys_into
+from kvstore.apply.operations import joined_kvs, range_keys_into
 from kvstore.apply.quota import DEFAULT_QUOTA_BYTES, LEASE_COST_BYTES, Quota, put_cost_bytes
 from kvstore.apply.state_machine import CommittedEntry, Proposal, StateMachine
 from kvstore.apply.txn import apply_txn
@@ -38,6 +38,7 @@ __all__ = [
     "TxnPlan",
     "UnknownRequestError",
     "apply_txn",
+    "joined_kvs",
     "plan_txn",
     "put_cost_bytes",
     "range_keys_into",

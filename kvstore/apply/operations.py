@@ -9,7 +9,7 @@ from __future__ import annotations
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import KeyNotFoundError, LeaseNotFoundError, Store, encode_varint, range_keys
 
-__all__ = ["check_put", "delete_range_into", "put_into", "range_keys_into"]
+__all__ = ["check_put", "delete_range_into", "joined_kvs", "put_into", "range_keys_into"]
 
 _KVS_TAG = b"\x12"
 _PREV_KVS_TAG = b"\x1a"
@@ -26,11 +26,16 @@ def range_keys_into(response: pb.RangeResponse, store: Store, request: pb.RangeR
     """
     found = range_keys(store, request)
     if found.kvs:
-        response.MergeFromString(_repeated(_KVS_TAG, found.kvs))
+        response.MergeFromString(joined_kvs(found.kvs))
     response.header.revision = store.reading_revision()
     response.count = found.total
     if found.more:
         response.more = True
+
+
+def joined_kvs(kvs: list[bytes]) -> bytes:
+    """Serialised `KeyValue`s as the wire form of `RangeResponse.kvs`."""
+    return _repeated(_KVS_TAG, kvs)
 
 
 def check_put(store: Store, request: pb.PutRequest) -> None:

@@ -25,7 +25,7 @@ from kvstore.mvcc.event import Event, encode_varint
 from kvstore.mvcc.hash import KeyValueHasher, hash_key_values
 from kvstore.mvcc.key_index import FROM_KEY, Record, TreeIndex
 from kvstore.mvcc.lease import MAX_TTL_SECONDS, Lease, Lessor
-from kvstore.mvcc.ranges import RangeResult, range_keys
+from kvstore.mvcc.ranges import RangeResult, range_keys, range_piece
 from kvstore.mvcc.revision import Revision, decode_revision, encode_revision
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.watch import NO_WATCH_ID, WatchHub, WatchReply, WatchStream
@@ -62,4 +62,5 @@ __all__ = [
     "in_range",
     "prefix_end",
     "range_keys",
+    "range_piece",
 ]

@@ -14,7 +14,7 @@ from kvstore.mvcc.key_index import Record
 from kvstore.mvcc.revision import encode_revision
 from kvstore.mvcc.store import Store
 
-__all__ = ["RangeResult", "range_keys"]
+__all__ = ["RangeResult", "range_keys", "range_piece"]
 
 
 class RangeResult(NamedTuple):
@@ -59,6 +59,16 @@ def range_keys(store: Store, request: pb.RangeRequest) -> RangeResult:
         total = index.count(key, end, at) if found == limit else found
         return RangeResult(store.backend.get_revisions(revisions), total, total > found)
     return _select(store, request, index.records(key, end, at))
+
+
+def range_piece(
+    store: Store, key: bytes, end: bytes, at: int, limit: int, keys_only: bool
+) -> tuple[list[bytes], bytes | None]:
+    """The first `limit` keys of a range at a revision that can be read, and where the next piece starts, if any."""
+    records = store.index.records(key, end, at, limit + 1)
+    next_key = records.pop().key if len(records) > limit else None
+    kvs = [_without_value(record) for record in records] if keys_only else _values(store, records)
+    return kvs, next_key
 
 
 def _is_plain(request: pb.RangeRequest) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from kvstore.apply import TxnPlan, apply_txn, plan_txn, put_cost_bytes, range_keys_into
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import StoreError
 from kvstore.server import catalogue
 from kvstore.server.context import CallContext, wants_leader
 from kvstore.server.core import MemberCore
+from kvstore.server.range_stream import check_range_stream, stream_range
 from kvstore.server.validation import check_delete_range, check_put, check_range, check_txn
 
 __all__ = ["KVService"]
@@ -37,6 +40,18 @@ class KVService:
             raise catalogue.to_etcd_error(error) from None
         self._headers.fill(response.header, self._store.revision)
         return response
+
+    async def range_stream(
+        self, request: pb.RangeRequest, context: CallContext
+    ) -> AsyncIterator[pb.RangeStreamResponse]:
+        """KV.RangeStream."""
+        check_range_stream(request)
+        if context.metadata and wants_leader(context):
+            self._core.require_leader()
+        if not request.serializable:
+            await self._proposer.linearize()
+        async for piece in stream_range(self._store, self._headers, request, self._core.request_bytes_max):
+            yield piece
 
     async def current_revision(self) -> int:
         """The store's revision, linearizably."""

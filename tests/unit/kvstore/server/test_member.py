@@ -264,6 +264,65 @@ async def test_compaction_leaves_the_disk_by_and_by(member: Member) -> None:
     member.core.store._check()
 
 
+# --- ranges in pieces
+
+
+async def pieces(member: Member, **options: Any) -> list[pb.RangeResponse]:
+    request = pb.RangeRequest(key=b"k", range_end=b"l", **options)
+    stream = member.services().kv.range_stream(request, Context())
+    return [piece.range_response async for piece in stream]
+
+
+async def test_a_range_stream_is_the_range_in_pieces(start: StartMember) -> None:
+    member = await start(max_request_bytes=100_000)
+    for number in range(300):
+        await put(member, b"k%03d" % number, bytes(1000 + number))
+    client = member.client()
+    everything: list[dict[str, Any]] = [{}, {"limit": 7}, {"limit": 100}, {"limit": 300}, {"limit": 301}]
+    for options in [*everything, {"keys_only": True}, {"revision": 101}, {"revision": 101, "limit": 20}]:
+        whole = await client.range(pb.RangeRequest(key=b"k", range_end=b"l", **options))
+        found = await pieces(member, **options)
+        joined = pb.RangeResponse()
+        for piece in found:
+            joined.MergeFrom(piece)
+        assert joined == whole
+        assert not any(piece.HasField("header") or piece.count or piece.more for piece in found[:-1])
+        assert all(piece.ByteSize() < 300_000 for piece in found)
+    assert len(await pieces(member)) > 4
+    (counted,) = await pieces(member, count_only=True, limit=3)
+    assert (counted.count, counted.more, len(counted.kvs)) == (300, False, 0)
+
+
+async def test_a_range_stream_reads_one_revision(start: StartMember) -> None:
+    member = await start()
+    for number in range(40):
+        await put(member, b"k%03d" % number)
+    stream = member.services().kv.range_stream(pb.RangeRequest(key=b"k", range_end=b"l"), Context())
+    found = [(await anext(stream)).range_response]
+    await member.client().delete_range(pb.DeleteRangeRequest(key=b"k", range_end=b"l"))
+    await put(member, b"k100")
+    found += [piece.range_response async for piece in stream]
+    assert sum(len(piece.kvs) for piece in found) == 40
+    assert (found[-1].header.revision, found[-1].count) == (41, 40)
+
+
+async def test_range_streams_refused(member: Member) -> None:
+    for options in ({"sort_order": pb.RangeRequest.DESCEND}, {"sort_target": pb.RangeRequest.MOD}):
+        assert await refusal(pieces(member, **options)) == (
+            StatusCode.UNIMPLEMENTED,
+            "RangeStream does not support custom sort orders",
+        )
+    assert (await refusal(pieces(member, min_mod_revision=1)))[0] == StatusCode.UNIMPLEMENTED
+    assert (await refusal(pieces(member, revision=9)))[0] == StatusCode.OUT_OF_RANGE
+    for number in range(40):
+        await put(member, b"k%03d" % number)
+    stream = member.services().kv.range_stream(pb.RangeRequest(key=b"k", range_end=b"l"), Context())
+    await anext(stream)
+    await put(member, b"k")
+    await member.client().compact(pb.CompactionRequest(revision=42))
+    assert (await refusal(anext(stream)))[1] == "etcdserver: mvcc: required revision has been compacted"
+
+
 # --- watching
 
 
