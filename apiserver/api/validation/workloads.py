@@ -303,7 +303,7 @@ def check_workload_status(errors: Errors, obj: Obj, old: Obj, parts: tuple[str, 
     replicas, ready = status.get("replicas", 0), status.get("readyReplicas", 0)
     for name in parts:
         if status.get(name, 0) > replicas:
-            errors.append(field_invalid(f"status.{name}", status[name], _MORE_THAN_ALL))
+            errors.append(field_invalid(f"status.{name}", status.get(name, 0), _MORE_THAN_ALL))
     if "availableReplicas" in parts and status.get("availableReplicas", 0) > ready:
         whose = "status.readyReplicas" if obj.get("kind") == "StatefulSet" else "readyReplicas"
         errors.append(

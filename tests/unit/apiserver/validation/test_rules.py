@@ -51,6 +51,14 @@ def test_a_create_is_refused_for_what_is_wrong(
     assert world.problems(changed(manifest, change)) == errors
 
 
+@pytest.mark.parametrize("subresource", ["status", "finalize", "ephemeralcontainers", "resize"])
+def test_an_update_of_a_subresource_is_refused_likewise(world: World, subresource: str) -> None:
+    cases = [row.values for row in rows(f"{subresource} updates")]
+    assert cases
+    for manifest, change, errors in cases:
+        assert world.update_problems(changed(manifest, change), manifest, subresource) == errors, change
+
+
 @pytest.mark.parametrize(("manifest", "change", "errors"), rows("updates"))
 def test_an_update_is_refused_for_what_it_may_not_change(
     world: World, manifest: Object, change: dict[str, Any], errors: list[str]
