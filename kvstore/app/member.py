@@ -230,7 +230,10 @@ class Member:
         await self._consensus.stop()
         if self._machine.snapshotter is not None:
             await self._machine.snapshotter.stop()
-        await self.core.backend.close()
+        try:
+            await self.core.backend.close()
+        except BackendError as error:  # nothing is lost: the log has it, and the next start reads more of the log
+            logger.warning("failed to write the database", extra={"fields": {"error": str(error)}})
         self._data_dir.release()
 
 

@@ -363,7 +363,11 @@ class LMDBBackend:
         self._open()
 
     def close_sync(self) -> None:
-        """Write what is left, on this thread, and close the file. Only when no flush is under way."""
+        """Write what is left, on this thread, and close the file. Only when no flush is under way.
+
+        Raises:
+            BackendError: it could not be written; the file is closed all the same.
+        """
         assert self._task is None
         self._closed = True
         if self._timer is not None:
@@ -372,6 +376,8 @@ class LMDBBackend:
         try:
             while self._buffer and not self._write_sync():
                 self._grow()
+        except lmdb.Error as error:
+            raise BackendError(f"{self.path}: {error}") from error
         finally:
             self._read.abort()
             self._env.close()
@@ -388,7 +394,7 @@ class LMDBBackend:
         return True
 
     async def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write what is left and close the file; see `close_sync`."""
         while self._task is not None:
             await asyncio.wait([self._task])
         async with self._exclusive:

@@ -153,6 +153,21 @@ async def test_a_failed_flush_loses_nothing(backend: LMDBBackend, monkeypatch: p
     assert [value for _, value in rows(backend)] == [b"one", b"two"]
 
 
+async def test_closing_on_a_full_disk_closes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = LMDBBackend(path, RealClock())
+    backend.put("meta", b"k", b"v")
+
+    def full() -> bool:
+        raise lmdb.DiskError("no space left on device")
+
+    monkeypatch.setattr(backend, "_write_sync", full)
+    with pytest.raises(BackendError, match="no space left"):
+        await backend.close()
+    again = LMDBBackend(path, RealClock())
+    assert again.items("meta") == []
+    await again.close()
+
+
 async def test_defragment_keeps_everything_and_frees_pages(backend: LMDBBackend) -> None:
     for number in range(1, 2001):
         backend.put_revision(revision(number), bytes(1000))
