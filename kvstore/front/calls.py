@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -52,7 +53,7 @@ class Driver(Protocol):
         """Forget the call."""
 
 
-class Call:
+class Call(ABC):
     """What unary and streaming calls have in common."""
 
     __slots__ = (
@@ -89,9 +90,9 @@ class Call:
         """Give the call a deadline."""
         self._timer = self.driver.clock.call_later(seconds, self._expire)
 
+    @abstractmethod
     def data(self, data: bytes, flow_bytes: int, end_stream: bool) -> None:
         """Data of the request."""
-        raise NotImplementedError
 
     def drained(self) -> None:
         """What was sent so far has left."""
