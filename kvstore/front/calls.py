@@ -94,10 +94,10 @@ class Call(ABC):
     def data(self, data: bytes, flow_bytes: int, end_stream: bool) -> None:
         """Data of the request."""
 
-    def drained(self) -> None:
+    def drained(self) -> None:  # noqa: B027  only streams care
         """What was sent so far has left."""
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027  only streams care
         """The server stops: a call that will end by itself is left to do so."""
 
     def cancel(self) -> None:
@@ -250,12 +250,12 @@ class StreamCall(Call):
         else:
             self.driver.connection.credit(self.stream_id, flow_bytes)
 
-    def drained(self) -> None:
+    def drained(self) -> None:  # noqa: B027  only streams care
         """See `Call.drained`."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027  only streams care
         """See `Call.stop`: streams end when somebody ends them, so this is told to go elsewhere."""
         self.fail(_server_stopped())
         self._cancel_task()
