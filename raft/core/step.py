@@ -60,7 +60,14 @@ def _settle_term(raft: Raft, message: Message) -> bool:
         return False
     if kind is MessageType.PRE_VOTE or (kind is MessageType.PRE_VOTE_RESP and not message.reject):
         return True  # the term in a pre-vote is one that nobody has entered yet
-    raft.become_follower(message.term, message.sender if kind in _FROM_LEADER else NO_NODE)
+    if kind is MessageType.VOTE and not raft.is_leader:
+        # Only a vote that is granted starts the wait anew (paper, figure 2), else a candidate that cannot win and whose
+        # clock is fast, could keep the one that can from ever standing.
+        elapsed, timeout = raft.election_elapsed, raft.randomized_election_ticks
+        raft.become_follower(message.term, NO_NODE)
+        raft.election_elapsed, raft.randomized_election_ticks = elapsed, timeout
+    else:
+        raft.become_follower(message.term, message.sender if kind in _FROM_LEADER else NO_NODE)
     return True
 
 

@@ -102,6 +102,23 @@ def test_a_silent_leader_is_replaced() -> None:
     assert [(it.type, it.to, it.term) for it in work(node)] == [(MessageType.VOTE, 2, 2), (MessageType.VOTE, 3, 2)]
 
 
+def test_a_refused_candidate_does_not_prolong_the_wait() -> None:
+    """Figure 2: the wait for a leader begins anew by hearing from one or by granting a vote, and not otherwise."""
+    node = make(1, 2, election_ticks=5)
+    for term in range(3, 7):
+        node.tick()
+        node.step(Message(type=MessageType.VOTE, sender=2, to=1, term=term, index=1, log_term=1))
+        assert [it.reject for it in work(node)] == [True]
+    assert node.role is Role.FOLLOWER
+    node.tick()
+    assert (node.role, node.term) == (Role.CANDIDATE, 7)
+    node.step(Message(type=MessageType.VOTE, sender=2, to=1, term=8, index=2, log_term=2))
+    assert [it.reject for it in work(node) if it.type is MessageType.VOTE_RESP] == [False]
+    for _ in range(4):
+        node.tick()
+    assert node.role is Role.FOLLOWER
+
+
 @pytest.mark.parametrize("kind", [MessageType.APP, MessageType.HEARTBEAT])
 def test_a_heard_leader_is_not_replaced(kind: MessageType) -> None:
     """5.2: a server remains in follower state as long as it receives valid RPCs from a leader."""
