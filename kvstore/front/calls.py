@@ -250,12 +250,12 @@ class StreamCall(Call):
         else:
             self.driver.connection.credit(self.stream_id, flow_bytes)
 
-    def drained(self) -> None:  # noqa: B027  only streams care
+    def drained(self) -> None:
         """See `Call.drained`."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def stop(self) -> None:  # noqa: B027  only streams care
+    def stop(self) -> None:
         """See `Call.stop`: streams end when somebody ends them, so this is told to go elsewhere."""
         self.fail(_server_stopped())
         self._cancel_task()
