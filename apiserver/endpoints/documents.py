@@ -32,10 +32,10 @@ def wants_pretty(request: Request) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as JSON.
+    """A document as JSON, or in another form.
 
     Attributes:
-        body: compact, with the newline at the end that Go's encoder writes.
+        body: JSON is compact, with the newline at the end that Go's encoder writes.
         tag: SHA-512 of the document in upper-case hexadecimal.
     """
 
@@ -45,7 +45,11 @@ class Document:
     @classmethod
     def of(cls, value: Any) -> Document:
         """Encode a value."""
-        body = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+        return cls.of_bytes(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+
+    @classmethod
+    def of_bytes(cls, body: bytes) -> Document:
+        """A document that is encoded already, in whichever form."""
         return cls(body, hashlib.sha512(body).hexdigest().upper())
 
     def respond(self, request: Request, *, content_type: str = JSON, tagged: bool = False) -> Response:

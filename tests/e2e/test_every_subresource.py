@@ -226,6 +226,19 @@ async def test_reviews_are_answered_and_not_kept(server: ServerProcess) -> None:
         assert (status, answer["reason"]) == (405, "MethodNotAllowed")
 
 
+def test_kubectl_validates_reviews_itself(kubectl: Kubectl) -> None:
+    """What has no PATCH cannot say that the server validates fields: kubectl reads OpenAPI 2.0, in protobuf."""
+    spec = {"user": "jane", "resourceAttributes": PODS_OF_JANE}
+    body = review("authorization.k8s.io", "SubjectAccessReview", spec=spec)
+    answer = kubectl.json("create", "-f", "-", stdin=json.dumps(body))
+    assert answer["status"]["allowed"] is True
+    body["spec"]["usr"] = "jane"
+    unknown = 'unknown field "usr" in io.k8s.api.authorization.v1.SubjectAccessReviewSpec'
+    assert unknown in kubectl.fails("create", "-f", "-", stdin=json.dumps(body))
+    explained = kubectl("explain", "pods.spec.nodeName", "--output=plaintext-openapiv2")
+    assert "FIELD:    nodeName <string>" in explained
+
+
 POD = """
 apiVersion: v1
 kind: Pod

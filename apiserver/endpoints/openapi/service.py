@@ -11,12 +11,15 @@ from email.utils import formatdate
 from functools import partial
 from typing import Any
 
+import orjson
+
 from apiserver.api.scheme import Resource, Scheme
 from apiserver.codec.negotiate import JSON, negotiate
 from apiserver.endpoints.documents import Document
 from apiserver.endpoints.openapi.names import document_name
 from apiserver.endpoints.openapi.schemas import Dialect, Schemas
 from apiserver.endpoints.openapi.v2 import swagger_document
+from apiserver.endpoints.openapi.v2_protobuf import swagger_protobuf
 from apiserver.endpoints.openapi.v3 import group_document, root_document, version_document
 from apiserver.request import Request, Response
 
@@ -24,6 +27,9 @@ __all__ = ["OpenAPI", "Provider"]
 
 _INDEX = "/openapi/v3"
 _SWAGGER = "/openapi/v2"
+_SWAGGER_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_SWAGGER_FORMS = (JSON, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", _SWAGGER_PROTOBUF)
+"""What may be asked for; the one with the @ is no valid media type, and still what clients send."""
 _YEAR_SECONDS = 365 * 24 * 3600
 
 Provider = Callable[[], Mapping[str, dict[str, Any]]]
@@ -59,6 +65,7 @@ class OpenAPI:
         self._provided: dict[str, Document] | None = None
         self._index: Document | None = None
         self._swagger: Document | None = None
+        self._swagger_protobuf: Document | None = None
 
     def add_provider(self, provider: Provider) -> None:
         """Ask this one too."""
@@ -101,6 +108,13 @@ class OpenAPI:
             self._swagger = Document.of(swagger_document(self._scheme, schemas, self._version, resources))
         return self._swagger
 
+    def swagger_protobuf(self) -> Document:
+        """The OpenAPI 2.0 document in protobuf."""
+        if self._swagger_protobuf is None:
+            body = swagger_protobuf(orjson.loads(self.swagger().body))
+            self._swagger_protobuf = Document.of_bytes(body)
+        return self._swagger_protobuf
+
     def _built_in(self) -> dict[str, Callable[[], dict[str, Any]]]:
         scheme, schemas, version = self._scheme, self._schemas, self._version
         makers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -141,10 +155,12 @@ class OpenAPI:
         return response
 
     def _respond_swagger(self, request: Request) -> Response:
-        if not _accepts_json(request):
-            # The protobuf form is not there, which clients that ask for nothing else take for an older server.
-            return Response(404, b"404 page not found\n", "text/plain; charset=utf-8", [("Vary", "Accept")])
-        return _tagged(request, self.swagger())
+        agreed = negotiate(request.headers.get("accept", ""), served=_SWAGGER_FORMS)
+        if agreed is None:
+            return Response(406, b"", JSON, [("Vary", "Accept")])
+        if agreed.name == JSON:
+            return _tagged(request, self.swagger())
+        return _tagged(request, self.swagger_protobuf(), _SWAGGER_PROTOBUF)
 
 
 def _url(name: str, document: Document) -> str:
@@ -155,8 +171,8 @@ def _accepts_json(request: Request) -> bool:
     return negotiate(request.headers.get("accept", ""), served=(JSON,)) is not None
 
 
-def _tagged(request: Request, document: Document) -> Response:
+def _tagged(request: Request, document: Document, content_type: str = JSON) -> Response:
     headers = [("ETag", f'"{document.tag}"'), ("Vary", "Accept")]
     if document.is_cached_by(request):
-        return Response(304, b"", JSON, headers)
-    return Response(200, document.body, JSON, headers)
+        return Response(304, b"", content_type, headers)
+    return Response(200, document.body, content_type, headers)

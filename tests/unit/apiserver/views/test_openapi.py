@@ -105,10 +105,15 @@ def test_negotiation(everything: OpenAPI, get: Get, accept: str, status: int) ->
     assert answer(everything, get("/openapi/v3/apis/apps/v1", accept=accept)).status == status
 
 
-def test_swagger_is_json_only(everything: OpenAPI, get: Get) -> None:
-    assert answer(everything, get("/openapi/v2", accept="application/json")).status == 200
-    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-    assert answer(everything, get("/openapi/v2", accept=protobuf)).status == 404
+def test_swagger_is_json_or_protobuf(everything: OpenAPI, get: Get) -> None:
+    assert answer(everything, get("/openapi/v2", accept="application/json")).content_type == "application/json"
+    protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    for accept in (protobuf, protobuf.replace("v2.v1", "v2@v1")):
+        response = answer(everything, get("/openapi/v2", accept=accept))
+        assert (response.status, response.content_type) == (200, protobuf)
+        tag = dict(response.headers)["ETag"]
+        assert answer(everything, get("/openapi/v2", accept=accept, if_none_match=tag)).status == 304
+    assert answer(everything, get("/openapi/v2", accept="text/html")).status == 406
 
 
 @pytest.mark.parametrize("path", ["/openapi", "/openapi/v3/apis/nope/v1", "/openapi/v4", "/openapi/v3x"])
