@@ -63,11 +63,12 @@ async def _run(options: Options) -> int:
     if server.first_start:
         _say(f"first start: certificates, keys and an admin kubeconfig are in {server.data_dir}")
     _say(f"mini-apiserver {GIT_VERSION} is ready at {server.url} - export KUBECONFIG={server.kubeconfig}")
+    server.failed.add_done_callback(lambda _: stopping.set())
     await stopping.wait()
     for number in (signal.SIGTERM, signal.SIGINT):  # a second signal ends the process at once
         loop.remove_signal_handler(number)
     await server.stop()
-    return 0
+    return _refuse(server.failed.result()) if server.failed.done() else 0
 
 
 def _say(text: str) -> None:

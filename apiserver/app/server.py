@@ -65,13 +65,19 @@ class StartError(Exception):
 
 
 class APIServer:
-    """A running server. `start` leaves nothing behind when it fails; `stop` ends everything cleanly."""
+    """A running server. `start` leaves nothing behind when it fails; `stop` ends everything cleanly.
+
+    Attributes:
+        first_start: whether `start` found an empty data directory.
+        failed: gets a reason when the server can be of no more use and should be stopped.
+    """
 
     def __init__(self, options: Options, environment: Environment) -> None:
         self.options = options
         self.environment = environment
         self.data_dir = os.path.abspath(options.data_dir)
         self.first_start = False
+        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._undo = contextlib.AsyncExitStack()
         self._http: HTTPServer | None = None
 
@@ -160,7 +166,13 @@ class APIServer:
         except StoreStartError as error:
             raise StartError(str(error)) from error
         self._undo.push_async_callback(member.stop)
+        member.failed.add_done_callback(self._store_failed)
         return member.client()
+
+    def _store_failed(self, failed: asyncio.Future[None]) -> None:
+        """The log cannot be written any more: nothing can be promised, so nothing is served."""
+        if not failed.cancelled() and not self.failed.done():
+            self.failed.set_result(f"the embedded store in {self.data_dir} has failed: {failed.exception()}")
 
     async def _connect_etcd(self) -> Client:
         from kvstore.client.grpc import ClientTLS, GrpcClient

@@ -15,7 +15,7 @@ import resource as process_resource
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,7 @@ def memory_mib() -> float:
     return pages * process_resource.getpagesize() / 2**20
 
 
-async def run(arguments: argparse.Namespace, directory: str) -> list[Row]:
+async def measure(arguments: argparse.Namespace, directory: str) -> list[Row]:
     """All figures."""
     gc.freeze()
     scheme = load_scheme()
@@ -284,16 +284,16 @@ async def cold(client: Any, codec: SchemeCodec, pods: Resource, count: int) -> l
     ]
 
 
-def main() -> None:
-    """Parse, run, print."""
+def run(options: Sequence[str] = ()) -> list[Row]:
+    """All figures, with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--raft", action="store_true", help="replicate through Raft and its log on disk")
     parser.add_argument("--etcd", default="", help="endpoint of an etcd to use instead of the embedded store")
     parser.add_argument("--objects", type=int, default=1000)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(options)
     with tempfile.TemporaryDirectory() as directory:
-        print_rows(uvloop.run(run(arguments, directory)))
+        return uvloop.run(measure(arguments, directory))
 
 
 if __name__ == "__main__":
-    main()
+    print_rows(run(sys.argv[1:]))
