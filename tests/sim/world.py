@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raft.core import (
@@ -63,7 +63,8 @@ class Settings:
 class World:
     """One history. `run` raises when something is wrong; `transcript` says what happened."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, **focus: Any) -> None:
+        """`focus` fixes some of the settings that the seed would choose."""
         self.seed = seed
         self.chance = random.Random(seed)
         self.now = 0
@@ -83,6 +84,7 @@ class World:
             misfortunes=tuple(chance.sample(MISFORTUNES, chance.choice((2, 3, 4, 6, len(MISFORTUNES))))),
             every_ms=chance.choice((60, 120, 200)),
         )
+        self.settings = replace(self.settings, **focus)
         self.network = Network(self)
         self.members: dict[int, Member] = {}
         self._operations: dict[int, tuple[str, Operation]] = {}
