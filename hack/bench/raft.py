@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+import uvloop
+
 from hack.bench.report import Row, print_rows
 from raft.core import ConfChangeV2, ConfState, Entry, Peer, Snapshot
 from raft.environment import real_environment
@@ -81,7 +83,7 @@ def run(seconds: float = 2.0, directory: str | None = None) -> list[Row]:
     result: list[Row] = []
     for outstanding in OUTSTANDING:
         with tempfile.TemporaryDirectory(dir=directory) as path:
-            result += asyncio.run(measure(Path(path), outstanding, seconds))
+            result += uvloop.run(measure(Path(path), outstanding, seconds))
     return result
 
 
