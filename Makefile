@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # pytest-xdist workers; 2 suits the smallest machines.
 JOBS   ?= 2
 
-.PHONY: run test lint unit e2e bench codegen clean help
+.PHONY: run test lint unit e2e sim bench codegen clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ e2e: $(VENV)/.dev ## real kubectl and client libraries against real processes
 
 test: lint ## every check and every test
 	$(BIN)/python -m pytest -n $(JOBS) tests
+
+sim: $(VENV)/.dev ## more histories of the cluster simulator (SEEDS=10000)
+	SEEDS=$(or $(SEEDS),10000) $(BIN)/python -m pytest -q -s --timeout 0 tests/sim
 
 bench: $(VENV)/.dev ## the figures of docs/performance.md, measured here and now
 	$(BIN)/python hack/bench/run.py $(ARGS)
