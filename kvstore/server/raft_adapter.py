@@ -73,7 +73,7 @@ class RaftConsensus:
     @property
     def commit_index(self) -> int:
         """See `Consensus.commit_index`."""
-        return self._driver.status().commit_index
+        return self._driver.commit_index
 
 
 class _RaftMachine:
