@@ -14,6 +14,7 @@ from apiserver.api.field_errors import FieldError
 
 __all__ = [
     "Cause",
+    "GenericServerError",
     "StatusError",
     "already_exists",
     "bad_request",
@@ -110,6 +111,16 @@ class StatusError(Exception):
             status["details"] = details
         status["code"] = self.code
         return status
+
+
+class GenericServerError(StatusError):
+    """An answer that is not about an object: its details are there, but empty (errors.NewGenericServerResponse)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `StatusError.to_dict`."""
+        status = super().to_dict()
+        code = status.pop("code")
+        return {**status, "details": status.get("details", {}), "code": code}
 
 
 def success(*, group: str = "", kind: str = "", name: str = "", uid: str = "", code: int = 200) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from apiserver.endpoints.patches import (
     decode_json_patch,
     decode_merge_patch,
 )
+from apiserver.endpoints.patches.values import go_text
 from apiserver.endpoints.scope import MAX_BODY_BYTES, Scope
 from apiserver.endpoints.updating import Change, check_name, write_change
 from apiserver.registry.interface import Object
@@ -47,11 +48,15 @@ class Patch:
     Attributes:
         apply: from a document, which it may change, to the patched one.
         problems: strict decoding errors of the patch itself.
+        text: the patch in an error text; without it, the patched object stands there.
     """
 
-    def __init__(self, apply: Callable[[Object], Any], problems: list[str]) -> None:
+    def __init__(
+        self, apply: Callable[[Object], Any], problems: list[str], text: Callable[[], str] | None = None
+    ) -> None:
         self.apply = apply
         self.problems = problems
+        self.text = text
 
 
 async def read_patch(request: Request, codec: Codec, schema: Type) -> tuple[WriteOptions, Patch]:
@@ -77,7 +82,9 @@ async def read_patch(request: Request, codec: Codec, schema: Type) -> tuple[Writ
     merge = decode_merge_patch(document, strict=options.strict)
     if patch_type == MERGE_PATCH:
         return options, Patch(lambda obj: apply_merge_patch(obj, merge), duplicates)
-    return options, Patch(lambda obj: apply_strategic_merge_patch(obj, merge, codec.scheme, schema), duplicates)
+    return options, Patch(
+        lambda obj: apply_strategic_merge_patch(obj, merge, codec.scheme, schema), duplicates, lambda: go_text(merge)
+    )
 
 
 def patch_handler(scope: Scope, strategy: Strategy) -> Handler:
@@ -114,22 +121,21 @@ def patched(request: Request, codec: Codec, kind: Kind, options: WriteOptions, p
     """
     try:
         document = patch.apply(copy_object(old))
-        shown = orjson.dumps(document).decode()
+        encoded = orjson.dumps(document).decode()
     except (orjson.JSONEncodeError, RecursionError):
         raise bad_request("error decoding patch: exceeded max depth") from None
+
+    def refuse(error: str) -> StatusError:
+        return invalid("", "", "", [field_invalid("patch", patch.text() if patch.text else encoded, error)])
+
     if not isinstance(document, dict):
-        raise _invalid_patch(shown, "json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise refuse("json: cannot unmarshal array into Go value of type map[string]interface {}")
     try:
         normalized = codec.normalize(document, kind, strict=options.strict)
     except DecodeError as error:
-        raise _invalid_patch(shown, str(error)) from None
-    problems = patch.problems + normalized.unknown
-    check_strict(request, options, problems, lambda text: _invalid_patch(shown, text))
+        raise refuse(str(error)) from None
+    check_strict(request, options, patch.problems + normalized.unknown, refuse)
     obj = normalized.obj
     if obj.get("metadata") is None:
         obj["metadata"] = {}
     return obj
-
-
-def _invalid_patch(shown: str, error: str) -> StatusError:
-    return invalid("", "", "", [field_invalid("patch", shown, error)])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 import orjson
 
-from apiserver.api.status import StatusError
+from apiserver.api.status import GenericServerError, StatusError
 from apiserver.request import Handler, Request, Response
 
 __all__ = [
     "NO_SUCH_RESOURCE",
-    "GenericServerError",
     "Router",
     "method_not_allowed",
     "no_such_resource",
@@ -21,16 +19,6 @@ __all__ = [
 
 NO_SUCH_RESOURCE = "the server could not find the requested resource"
 ResourceFinder = Callable[[str, str, str], Handler | None]
-
-
-class GenericServerError(StatusError):
-    """An answer that is not about an object: its details are there, but empty (errors.NewGenericServerResponse)."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """See `StatusError.to_dict`."""
-        status = super().to_dict()
-        code = status.pop("code")
-        return {**status, "details": status.get("details", {}), "code": code}
 
 
 def no_such_resource() -> StatusError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apiserver.api.status import StatusError
+from apiserver.api.status import GenericServerError, StatusError
 
 __all__ = ["copy_value", "go_json_type", "go_text", "go_type", "same", "unprocessable"]
 
@@ -31,7 +31,7 @@ def same(left: Any, right: Any) -> bool:
 
 def unprocessable() -> StatusError:
     """422 for a well-formed patch that does not apply (`NewGenericServerResponse`, which keeps the cause to itself)."""
-    return StatusError(422, "Invalid", "the server rejected our request due to an error in our request")
+    return GenericServerError(422, "Invalid", "the server rejected our request due to an error in our request")
 
 
 def go_type(value: Any) -> str:

@@ -46,7 +46,13 @@ async def test_bad_patches(api: Any) -> None:
     assert answer.json["message"].startswith("error decoding patch: ")
     test = [{"op": "test", "path": "/data/k", "value": "no"}]
     answer = await api("PATCH", path, test, expect=422, content_type=JSON_PATCH)
-    assert answer.json["code"] == 422
+    assert (answer.json["code"], answer.json["details"]) == (422, {})
+    unknown = {"data": {"b": "2"}, "flower": {"rose": 1, "colors": ["red", None]}}
+    answer = await api("PATCH", path + "?fieldValidation=Strict", unknown, expect=422, content_type=STRATEGIC)
+    assert answer.json["message"] == (
+        ' "" is invalid: patch: Invalid value: "map[data:map[b:2] flower:map[colors:[red <nil>] rose:1]]": '
+        'strict decoding error: unknown field "flower"'
+    )
     answer = await api("PATCH", path, {"data": "x"}, expect=422, content_type=MERGE)
     assert answer.json["message"].startswith(' "" is invalid: patch: Invalid value: "{')
     answer = await api("PATCH", path + "?force=true", {}, expect=422, content_type=MERGE)
