@@ -41,7 +41,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's TLS transports do not say so themselves
-        self.next()
 
     def next(self) -> None:
         request = self.load.next_request()
@@ -113,13 +112,15 @@ class Load:
 
     async def run(self, host: str, port: int, context: ssl.SSLContext) -> dict[str, float]:
         loop = asyncio.get_running_loop()
-        self.started = time.perf_counter()
-        await asyncio.gather(
+        opened = await asyncio.gather(
             *(
                 loop.create_connection(lambda: Connection(self), host, port, ssl=context, server_hostname=host)
                 for _ in range(self.open)
             )
         )
+        self.started = time.perf_counter()  # handshakes are not what is measured
+        for _, connection in opened:
+            connection.next()
         await self.finished.wait()
         seconds = time.perf_counter() - self.started
         if self.error:

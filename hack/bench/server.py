@@ -156,9 +156,9 @@ def rates(server: ServerProcess, empty: Path) -> list[Row]:
     created, got, nothing = [], [], []
     for turn in range(ROUNDS):
         configmap = {"metadata": {"name": f"c{turn}-{{n}}"}, "data": {"value": VALUE}}
-        created.append(load(server, path, method="POST", body=configmap, requests=3000))
-        got.append(load(server, f"{path}/c{turn}-1", requests=15000))
-        nothing.append(run_load(empty, "/", requests=15000))
+        created.append(load(server, path, method="POST", body=configmap, requests=4000))
+        got.append(load(server, f"{path}/c{turn}-1", requests=20000))
+        nothing.append(run_load(empty, "/", requests=20000))
     create, get, none = (max(runs, key=lambda run: run["rate"]) for runs in (created, got, nothing))
     return [
         Row("create ConfigMap 1 KiB, 32 connections", create["rate"], "/s", ">= 3000"),
