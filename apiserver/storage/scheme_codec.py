@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from apiserver.api import conversion
+from apiserver.api.claim_templates import holds_claim_templates, name_claim_templates
 from apiserver.api.scheme import GroupVersion, Resource
 from apiserver.api.status import internal_error
 from apiserver.codec import Codec
@@ -43,7 +44,10 @@ class SchemeCodec:
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """See `ObjectCodec.decode`."""
-        return self._codec.from_storage(data)
+        obj = self._codec.from_storage(data)
+        if holds_claim_templates(obj):
+            name_claim_templates(obj)
+        return obj
 
     def convert(self, resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
         """See `ObjectCodec.convert`."""

@@ -208,3 +208,31 @@ def watched_badly(events: list[dict[str, Any]]) -> str:
         return f"revisions were {revisions}"
     label = events[-1]["object"]["metadata"]["labels"].get("stage")
     return "" if label == "labeled" else f"the deleted object has the label {label}"
+
+
+async def test_every_kind_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    """Read from the store instead of from memory, and written back without a change."""
+    server = ServerProcess(tmp_path / "data").start()
+    created = {}
+    async with await HTTPConnection.open(server.kubeconfig) as connection:
+        served = {one.kind: one for one in await discover(connection) if "/" not in one.name}
+        for obj in manifests("default"):
+            status, answer = await connection.request("POST", served[kind_of(obj)].path("default"), obj)
+            assert status == 201, answer
+            created[kind_of(obj)] = answer
+    assert server.stop() == 0
+    server.start()
+    try:
+        async with await HTTPConnection.open(server.kubeconfig) as connection:
+            problems = {}
+            for kind, obj in created.items():
+                path = f"{served[kind].path('default')}/{obj['metadata']['name']}"
+                _, read = await connection.request("GET", path)
+                status, written = await connection.request("PUT", path, read)
+                problem = lost(obj, read) or lost(read, obj)
+                if not problem and written != read:
+                    problem = f"writing it back: {written.get('message') or lost(read, written) or lost(written, read)}"
+                problems[kind] = problem
+        on_every_kind(lambda obj: problems[kind_of(obj)], list(created.values()))
+    finally:
+        assert server.stop() == 0

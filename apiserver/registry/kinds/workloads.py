@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from apiserver.api.claim_templates import name_claim_templates
 from apiserver.api.status import bad_request
 from apiserver.api.validation.names import dns_label_problems
 from apiserver.api.validation.pods import check_pod_template
@@ -107,8 +108,7 @@ class StatefulSetStrategy(CheckedStrategy):
     def default(self, context: OperationContext, obj: Object) -> None:
         """Claim templates say what they are, as every client has always seen them."""
         super().default(context, obj)
-        for claim in obj["spec"].get("volumeClaimTemplates") or ():
-            claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
+        name_claim_templates(obj)
 
 
 class DaemonSetStrategy(CheckedStrategy):
