@@ -25,6 +25,7 @@ pytestmark = pytest.mark.e2e
 HERE = Path(__file__).parent
 MANIFESTS = HERE / "every_kind.yaml"
 TABLES: dict[str, dict[str, dict[str, str]]] = yaml.safe_load((HERE / "every_kind_tables.yaml").read_text())
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 EVENTS_SECONDS_MAX = 30.0
 
 
@@ -211,7 +212,7 @@ def watched_badly(events: list[dict[str, Any]]) -> str:
 
 
 async def test_every_kind_is_the_same_after_a_restart(tmp_path: Path) -> None:
-    """Read from the store instead of from memory, and written back without a change."""
+    """Read from the store instead of from memory, and written back without a change, in JSON and in protobuf."""
     server = ServerProcess(tmp_path / "data").start()
     created = {}
     async with await HTTPConnection.open(server.kubeconfig) as connection:
@@ -219,20 +220,29 @@ async def test_every_kind_is_the_same_after_a_restart(tmp_path: Path) -> None:
         for obj in manifests("default"):
             status, answer = await connection.request("POST", served[kind_of(obj)].path("default"), obj)
             assert status == 201, answer
-            created[kind_of(obj)] = answer
+            created[f"{served[kind_of(obj)].path('default')}/{answer['metadata']['name']}"] = answer
     assert server.stop() == 0
     server.start()
     try:
         async with await HTTPConnection.open(server.kubeconfig) as connection:
-            problems = {}
-            for kind, obj in created.items():
-                path = f"{served[kind].path('default')}/{obj['metadata']['name']}"
-                _, read = await connection.request("GET", path)
-                status, written = await connection.request("PUT", path, read)
-                problem = lost(obj, read) or lost(read, obj)
-                if not problem and written != read:
-                    problem = f"writing it back: {written.get('message') or lost(read, written) or lost(written, read)}"
-                problems[kind] = problem
+            problems = {kind_of(obj): await changed_by_itself(connection, path, obj) for path, obj in created.items()}
         on_every_kind(lambda obj: problems[kind_of(obj)], list(created.values()))
     finally:
         assert server.stop() == 0
+
+
+async def changed_by_itself(connection: HTTPConnection, path: str, created: dict[str, Any]) -> str:
+    _, read = await connection.request("GET", path)
+    if problem := lost(created, read) or lost(read, created):
+        return problem
+    status, written = await connection.request("PUT", path, read)
+    if status != 200:
+        return f"cannot be written back: {written['message']}"
+    if problem := lost(read, written) or lost(written, read):
+        return f"changes when written back: {problem}"
+    protobuf = {"Accept": PROTOBUF, "Content-Type": PROTOBUF}
+    answer = await connection.call("GET", path, None, protobuf)
+    if answer.headers["content-type"] != PROTOBUF or not answer.body.startswith(b"k8s\0"):
+        return f"is no protobuf: {answer}"
+    again = await connection.call("PUT", path, answer.body, protobuf)
+    return "" if (again.status, again.body) == (200, answer.body) else f"changes when written in protobuf: {again}"
