@@ -36,7 +36,7 @@ def decode_object(request: Request, body: bytes, codec: Codec, kind: Kind, optio
     try:
         if form == PROTOBUF:
             obj = codec.from_wire(body)
-            _check_kind(codec, obj, kind)
+            _check_kind(codec, obj, kind, body)
             return obj
         if form == JSON:
             document, duplicates = read_json(body, strict=options.strict)
@@ -48,7 +48,7 @@ def decode_object(request: Request, body: bytes, codec: Codec, kind: Kind, optio
     if not isinstance(document, dict):
         text = "couldn't get version/kind; json parse error: json: cannot unmarshal"
         raise _unrecognized(kind, f"{text} {_json_type(document)} into Go value of type struct", body)
-    _check_kind(codec, document, kind)
+    _check_kind(codec, document, kind, body)
     try:
         normalized = codec.normalize(document, kind, strict=options.strict)
     except DecodeError as error:
@@ -98,7 +98,7 @@ def decode_options(request: Request, body: bytes, codec: Codec) -> dict[str, Any
         raise bad_request(str(error)) from None
 
 
-def _check_kind(codec: Codec, obj: dict[str, Any], kind: Kind) -> None:
+def _check_kind(codec: Codec, obj: dict[str, Any], kind: Kind, body: bytes) -> None:
     """The object may leave apiVersion and kind to the URL, but not contradict it."""
     api_version, name = obj.get("apiVersion"), obj.get("kind")
     expected = GroupVersion(kind[0], kind[1]).api_version
@@ -107,7 +107,7 @@ def _check_kind(codec: Codec, obj: dict[str, Any], kind: Kind) -> None:
     try:
         given = parse_api_version(str(api_version or expected))
     except ValueError as error:
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind[2]}): {error}") from None
+        raise _unrecognized(kind, str(error), body) from None
     found = (given.group, given.version, str(name or kind[2]))
     try:
         codec.scheme.type_of(*found)

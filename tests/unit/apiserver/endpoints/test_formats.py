@@ -91,7 +91,11 @@ async def test_body_limit(api: Any) -> None:
             b'{"kind":"Nope","apiVersion":"v1","metadata":{"name":"x"}}',
             'Nope in version "v1" cannot be handled as a ConfigMap: no kind "Nope" is registered for version "v1" in ',
         ),
-        (b'{"kind":"ConfigMap","apiVersion":"a/b/c"}', "the object provided is unrecognized"),
+        (
+            b'{"kind":"ConfigMap","apiVersion":"a/b/c"}',
+            "the object provided is unrecognized (must be of type ConfigMap): unexpected GroupVersion string: a/b/c "
+            '({"kind":"ConfigMap","apiVersio ...)',
+        ),
     ],
 )
 async def test_bad_bodies_are_400(api: Any, body: bytes, message: str) -> None:
