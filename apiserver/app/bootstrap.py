@@ -11,7 +11,9 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
+from apiserver.api.metatime import format_time
 from apiserver.api.status import StatusError
+from apiserver.app.internal_writes import InternalWriter
 from apiserver.app.options import Options
 from apiserver.registry.interface import Object, OperationContext
 from apiserver.registry.store import Store
@@ -45,11 +47,13 @@ class Bootstrap:
         self,
         stores: Stores,
         storage: Storage,
+        writer: InternalWriter,
         context_for: Callable[[Store, str], OperationContext],
         options: Options,
     ) -> None:
         self._stores = stores
         self._storage = storage
+        self._writer = writer
         self._context_for = context_for
         self._network = ipaddress.ip_network(options.service_cluster_ip_range)
 
@@ -100,10 +104,8 @@ class Bootstrap:
         if await self._existing(store, namespace, metadata["name"]) is not None:
             return
         obj["apiVersion"] = store.resource.api_version
-        context = self._context_for(store, namespace)
-        store.strategy.default(context, obj)
         try:
-            await store.create(context, obj)
+            await self._writer.create(group, version, plural, obj)
         except StatusError as error:
             if error.reason != "AlreadyExists":  # another server on the same etcd was first
                 raise
@@ -124,7 +126,7 @@ class Bootstrap:
         if existing is None:
             metadata = obj["metadata"]
             metadata["uid"] = context.randomness.uuid4()
-            metadata["creationTimestamp"] = _now(context)
+            metadata["creationTimestamp"] = format_time(int(context.clock.now()))
             store.strategy.prepare_for_create(context, obj)
             await self._storage.create(store.resource, key, obj)
             return
@@ -144,12 +146,6 @@ class Bootstrap:
             if error.reason != "NotFound":
                 raise
             return None
-
-
-def _now(context: OperationContext) -> str:
-    from apiserver.api.metatime import format_time
-
-    return format_time(int(context.clock.now()))
 
 
 def _endpoint_slice(address: str, port: int) -> Object:

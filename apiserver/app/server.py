@@ -17,7 +17,7 @@ from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.api.scheme import Resource, Scheme, load_scheme
 from apiserver.app.bootstrap import Bootstrap
 from apiserver.app.certificates import PKI, default_hosts, ensure_pki
-from apiserver.app.internal_writes import InternalWriter
+from apiserver.app.internal_writes import LOOPBACK_USER, InternalWriter
 from apiserver.app.kubeconfig import write_admin_kubeconfig
 from apiserver.app.options import Options
 from apiserver.app.runtime_config import RuntimeConfigError, enabled_resources
@@ -128,7 +128,7 @@ class APIServer:
         self._run(Compactor(client, self.environment.clock, interval).run(), "compactor")
 
         stores = self._stores(scheme, cacher, enabled)
-        bootstrap = Bootstrap(stores, cacher, self._context, self.options)
+        bootstrap = Bootstrap(stores, cacher, self._writer, self._context, self.options)
         await bootstrap.before_serving()
         handler = self._handler(codec, enabled, stores, client, metrics)
         self._http = await self._listen(handler, pki)
@@ -201,13 +201,11 @@ class APIServer:
         strategies = Strategies(scheme, kinds)
         stores = Stores(scheme, lambda resource: cacher, strategies.of, enabled)
         self._reader = StoreReader(stores)
-        kinds.writer = InternalWriter(stores, self._context)
+        kinds.writer = self._writer = InternalWriter(stores, self._context)
         return stores
 
     def _context(self, store: Store, namespace: str) -> OperationContext:
         """The context of a write of the server itself."""
-        from apiserver.app.internal_writes import LOOPBACK_USER
-
         return OperationContext(
             resource=store.resource,
             namespace=namespace,
