@@ -14,27 +14,23 @@ _INT32_MAX: Final = 2**31 - 1
 
 
 def _deployment(obj: Obj) -> None:
-    strategy = obj.setdefault("spec", {}).setdefault("strategy", {})
-    if (strategy.get("type") or "RollingUpdate") != "RollingUpdate":
-        return
-    strategy["type"] = "RollingUpdate"
-    rolling = strategy.get("rollingUpdate")
-    if rolling is None:
-        rolling = strategy["rollingUpdate"] = {}
-    _fill(rolling, "maxUnavailable", "25%")
-    _fill(rolling, "maxSurge", "25%")
+    _rolling_update(obj.setdefault("spec", {}).setdefault("strategy", {}), "25%", "25%")
 
 
 def _daemon_set(obj: Obj) -> None:
-    strategy = obj.setdefault("spec", {}).setdefault("updateStrategy", {})
+    _rolling_update(obj.setdefault("spec", {}).setdefault("updateStrategy", {}), 1, 0)
+
+
+def _rolling_update(strategy: Obj, max_unavailable: int | str, max_surge: int | str) -> None:
+    """The strategy when none is named, and its bounds."""
     if (strategy.get("type") or "RollingUpdate") != "RollingUpdate":
         return
     strategy["type"] = "RollingUpdate"
     rolling = strategy.get("rollingUpdate")
     if rolling is None:
         rolling = strategy["rollingUpdate"] = {}
-    _fill(rolling, "maxUnavailable", 1)
-    _fill(rolling, "maxSurge", 0)
+    _fill(rolling, "maxUnavailable", max_unavailable)
+    _fill(rolling, "maxSurge", max_surge)
 
 
 def _stateful_set(obj: Obj) -> None:
