@@ -21,12 +21,15 @@ from kvstore.server.auto_compaction import AutoCompaction, Retention
 from kvstore.server.cluster import ClusterService
 from kvstore.server.compactor import PAUSE_SECONDS, Compactor
 from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartConsensus
+from kvstore.server.contention import Contention
 from kvstore.server.core import MemberCore
 from kvstore.server.data_dir import DataDir, DataDirError
+from kvstore.server.election import ElectionService
 from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
 from kvstore.server.kv import KVService
 from kvstore.server.lease import LeaseService
 from kvstore.server.lease_keeper import LeaseKeeper
+from kvstore.server.lock import LockService
 from kvstore.server.machine import LoggedMachine
 from kvstore.server.maintenance import MaintenanceService
 from kvstore.server.metrics import MemberMetrics
@@ -112,6 +115,8 @@ class Services:
     lease: LeaseService
     cluster: ClusterService
     maintenance: MaintenanceService
+    lock: LockService
+    election: ElectionService
 
     def by_name(self) -> Mapping[str, object]:
         """The services by full name, as a front wants them."""
@@ -121,6 +126,8 @@ class Services:
             "etcdserverpb.Lease": self.lease,
             "etcdserverpb.Cluster": self.cluster,
             "etcdserverpb.Maintenance": self.maintenance,
+            "v3lockpb.Lock": self.lock,
+            "v3electionpb.Election": self.election,
         }
 
 
@@ -149,8 +156,16 @@ class Member:
         self._consensus = consensus
         self._data_dir = data_dir
         self._machine = machine
+        kv, watch, lease = KVService(core), WatchService(core), LeaseService(core)
+        contention = Contention(kv, watch, lease)
         self._services = Services(
-            KVService(core), WatchService(core), LeaseService(core), ClusterService(core), MaintenanceService(core)
+            kv,
+            watch,
+            lease,
+            ClusterService(core),
+            MaintenanceService(core),
+            LockService(core, contention),
+            ElectionService(core, contention),
         )
         clock = core.environment.clock
         self._lease_keeper = LeaseKeeper(core.lessor, core.proposer, clock, options.lease_checkpoint_interval_seconds)
