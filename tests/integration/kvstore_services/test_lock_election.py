@@ -48,9 +48,12 @@ async def test_a_lock_is_a_key_named_after_its_lease(calls: Calls) -> None:
     own = await lease(calls)
     held = await calls(LOCK, name=b"one", lease=own)
     assert held.key == b"one/%x" % own
-    assert held.header.revision > 1 and held.header.member_id and held.header.raft_term
+    assert held.header.revision > 1
+    assert held.header.member_id
+    assert held.header.raft_term
     again = await calls(LOCK, name=b"one", lease=own)
-    assert again.key == held.key and again.header.revision == held.header.revision
+    assert again.key == held.key
+    assert again.header.revision == held.header.revision
     released = await calls(UNLOCK, key=held.key)
     assert released.header.revision == held.header.revision + 1
     assert await keys(calls, b"one/") == []
@@ -60,7 +63,8 @@ async def test_without_a_lease_the_lock_gets_one_of_a_minute(calls: Calls) -> No
     held = await calls(LOCK, name=b"minute")
     own = int(held.key.removeprefix(b"minute/"), 16)
     left = await calls("etcdserverpb.Lease/LeaseTimeToLive", ID=own, keys=True)
-    assert left.grantedTTL == 60 and list(left.keys) == [held.key]
+    assert left.grantedTTL == 60
+    assert list(left.keys) == [held.key]
 
 
 async def test_the_second_waits_for_the_first(calls: Calls) -> None:
@@ -73,7 +77,8 @@ async def test_the_second_waits_for_the_first(calls: Calls) -> None:
     assert not waiting.done()
     released = await calls(UNLOCK, key=held.key)
     next_held = await waiting
-    assert next_held.key == b"queue/%x" % second and next_held.header.revision >= released.header.revision
+    assert next_held.key == b"queue/%x" % second
+    assert next_held.header.revision >= released.header.revision
     assert not last.done()
     await calls(UNLOCK, key=next_held.key)
     assert (await last).key == b"queue/%x" % third
@@ -143,7 +148,8 @@ async def test_the_next_candidate_leads_when_the_first_loses_its_lease(calls: Ca
     await until_keys(calls, b"loss/", 2)
     await calls("etcdserverpb.Lease/LeaseRevoke", ID=first)
     won = await waiting
-    assert won.leader.key == b"loss/%x" % second and won.header.revision == won.leader.rev
+    assert won.leader.key == b"loss/%x" % second
+    assert won.header.revision == won.leader.rev
 
 
 async def test_a_candidate_that_cancels_leaves_no_key(calls: Calls) -> None:
@@ -180,8 +186,8 @@ async def test_observers_hear_of_every_leader(calls: Calls) -> None:
 
 def post(endpoint: str, path: str, **fields: Any) -> Any:
     data = json.dumps({name: _base64(value) for name, value in fields.items()}).encode()
-    request = urllib.request.Request(endpoint + path, data, method="POST")  # noqa: S310  http, to our own server
-    with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:  # noqa: S310
+    request = urllib.request.Request(endpoint + path, data, method="POST")
+    with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:
         return json.loads(response.readline())
 
 
@@ -191,7 +197,8 @@ def _base64(value: Any) -> Any:
 
 def test_by_gateway(endpoint: str) -> None:
     held = post(endpoint, "/v3/lock/lock", name=b"web")
-    assert base64.b64decode(held["key"]).startswith(b"web/") and held["header"]["revision"]
+    assert base64.b64decode(held["key"]).startswith(b"web/")
+    assert held["header"]["revision"]
     assert set(post(endpoint, "/v3/lock/unlock", key=base64.b64decode(held["key"]))) == {"header"}
     won = post(endpoint, "/v3/election/campaign", name=b"webvote", value=b"v")
     assert set(won["leader"]) == {"name", "key", "rev", "lease"}
@@ -222,7 +229,8 @@ def test_etcdctl_elect_and_listen(etcdctl: list[str]) -> None:
     try:
         assert elected.stdout is not None
         key, value = elected.stdout.readline(), elected.stdout.readline()
-        assert key.startswith("ctlvote/") and value == "proposal\n"
+        assert key.startswith("ctlvote/")
+        assert value == "proposal\n"
         listener = subprocess.Popen([*etcdctl, "elect", "-l", "ctlvote"], stdout=subprocess.PIPE, text=True)
         try:
             assert listener.stdout is not None

@@ -13,8 +13,9 @@ from kvstore.etcdpb import rpc_pb2 as pb
 
 
 class Context:
-    metadata: dict[str, str] = {}
-    peer_certificate = None
+    def __init__(self) -> None:
+        self.metadata: dict[str, str] = {}
+        self.peer_certificate = None
 
 
 async def cancelled_while_the_log_is_held(member: Member, call: Any) -> None:
