@@ -10,7 +10,7 @@ from kvstore.environment import Environment, FileSystem
 from kvstore.server import catalogue
 from kvstore.server.consensus import ConsensusSettings, ReplicatedMachine
 from raft.core import ConfChangeV2, ConfState, Entry, Peer, Snapshot
-from raft.errors import RaftError, StoppedError
+from raft.errors import ProposalDroppedError, RaftError, StoppedError
 from raft.runtime import Driver, DriverConfig
 
 __all__ = ["RaftConsensus", "start_raft"]
@@ -29,6 +29,8 @@ class RaftConsensus:
             self._driver.propose(data)
         except StoppedError:
             raise catalogue.STOPPED.error() from None
+        except ProposalDroppedError:
+            raise catalogue.TOO_MANY_REQUESTS.error() from None
 
     async def read_index(self) -> int:
         """See `Consensus.read_index`."""

@@ -28,7 +28,13 @@ def propose(raft: Raft, entries: list[Entry]) -> None:
 
 
 def handle_proposal(raft: Raft, message: Message) -> None:
-    """Take a proposal that a follower has forwarded."""
+    """Take a proposal that a follower of this term has forwarded, or a change of membership of this member's own.
+
+    Raises:
+        ProposalDroppedError: it does not say for which term it was meant; and see `propose`.
+    """
+    if not message.term and message.sender != raft.id:
+        raise ProposalDroppedError("forwarded without a term")
     first, term = raft.log.last_index + 1, raft.term
     propose(raft, [Entry(first + offset, term, entry.data, entry.type) for offset, entry in enumerate(message.entries)])
 

@@ -14,8 +14,6 @@ __all__ = ["Raft"]
 # Answers that are promises: they leave only when what they promise is durable (thesis, section 3.8). Vote requests wait
 # too: the vote for oneself must not be forgotten, nor the entries that the request boasts of.
 _AFTER_PERSIST = frozenset({MessageType.APP_RESP, MessageType.VOTE, MessageType.VOTE_RESP})
-# Sent on somebody else's behalf, so without the sender's term.
-_TERMLESS = frozenset({MessageType.PROP, MessageType.READ_INDEX})
 
 
 class Raft:
@@ -124,7 +122,7 @@ class Raft:
                 type=kind,
                 to=to,
                 sender=self.id,
-                term=0 if kind in _TERMLESS else self.term,
+                term=self.term,
                 log_term=log_term,
                 index=index,
                 entries=entries,

@@ -51,6 +51,8 @@ def step(raft: Raft, message: Message) -> None:
 def _settle_term(raft: Raft, message: Message) -> bool:
     """Adopt a higher term, answer or drop a lower one; whether the message is to be handled after that."""
     kind = message.type
+    if kind is MessageType.PROP:
+        raise ProposalDroppedError("proposed to the leader of another term")
     if message.term < raft.term:
         _answer_lower_term(raft, message)
         return False
@@ -131,11 +133,18 @@ def _forward(raft: Raft, message: Message) -> None:
 
 
 def _forward_proposal(raft: Raft, message: Message) -> None:
+    """Pass a proposal of this member on to the leader of this term, and to no other.
+
+    So it is appended in this term or never. Once a member has applied an entry of a later term, it has applied all
+    that will ever be committed of the earlier ones, and may propose anew what was not among it.
+    """
     if raft.lead == NO_NODE:
         raise ProposalDroppedError("no leader")
     if not raft.config.forward_proposals:
         raise ProposalDroppedError("proposals are not forwarded")
-    _forward(raft, message)
+    if message.sender != raft.id:
+        raise ProposalDroppedError("forwarded to somebody who does not lead")
+    raft.send(replace(message, to=raft.lead, term=raft.term))
 
 
 def _drop_proposal(raft: Raft, message: Message) -> None:

@@ -207,8 +207,8 @@ class Message:
     """One message between members. Which fields mean something depends on `type`.
 
     Attributes:
-        term: the sender's term; 0 for what is forwarded to the leader on someone's behalf (PROP, READ_INDEX) and for
-            what a member tells itself.
+        term: the sender's term; 0 for a forwarded read request and for what a member tells itself. A forwarded proposal
+            (PROP) is taken by the leader of just this term and dropped by everybody else.
         log_term, index: APP: the entry before `entries`. VOTE, PRE_VOTE: the candidate's last entry. APP_RESP: `index`
             is the last entry stored, or the one refused when `reject`, and `log_term` the term at `reject_hint`.
         commit: what the receiver may take as committed.

@@ -27,7 +27,7 @@ class DriverConfig:
             defaults make 150 to 300 ms.
         pre_vote, check_quorum, read_only_option, max_size_per_message_bytes, max_inflight_messages, max_inflight_bytes,
             max_uncommitted_bytes: see `raft.core.Config`.
-        max_waiting_bytes: proposals waiting for a leader or for their turn; beyond that they are dropped.
+        max_waiting_bytes: proposals waiting for a leader or for their turn; beyond that they are refused.
         max_batch_bytes: proposals that go into the log, and to the disk, at once.
         catch_up_entries: entries kept behind a snapshot, so that a slow member need not be sent all of it.
         max_snapshots: snapshot files that are kept.
@@ -88,7 +88,7 @@ class Status:
     Attributes:
         leader_id: 0 when none is known.
         waiting_proposals: not in the log yet.
-        dropped_proposals: since the start.
+        dropped_proposals: refused because too many waited, since the start.
         progress: what a leader knows of each member, one line each; empty elsewhere.
     """
 

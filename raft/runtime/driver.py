@@ -188,26 +188,49 @@ class Driver:
 
     # Requests
 
-    def propose(self, data: bytes) -> None:
+    def propose(self, data: bytes) -> int:
         """Propose an entry. It is applied here once it is committed, or never: whoever waits needs a timeout.
+
+        Without a leader it waits for one. Returns the number of the proposal, counted from 0 since the start, which
+        `lost_before` knows it by.
 
         Raises:
             StoppedError: the member is not running.
+            ProposalDroppedError: `max_waiting_bytes` of proposals are waiting already; this one has no number.
         """
         if not self._running:
             self._check_running()
-        self._proposals.add(data)
+        number = self._proposals.add(data)
         if not self._turn_scheduled:
             self._schedule_turn()
+        return number
+
+    def lost_before(self, term: int) -> range:
+        """The numbers of the proposals that were made in terms older than `term`: applied by now, or lost for good.
+
+        To be asked when the first entry of `term` is applied: what is still unanswered among them will never be
+        applied, and may be proposed again without being done twice. Proposals that a snapshot from the leader may cover
+        are left out, see `fate_unknown_below`.
+        """
+        return range(self._proposals.fate_unknown_below, self._proposals.submitted_before(term))
+
+    @property
+    def fate_unknown_below(self) -> int:
+        """Proposals below this number, when not seen applied, may have been: in what a snapshot from the leader has
+        replaced. They must not be proposed again. Up to date when `StateMachine.restore` is called.
+        """
+        return self._proposals.fate_unknown_below
 
     def propose_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
         """Propose a change of membership; like `propose`. One that does not fit becomes an empty entry.
 
         Raises:
             StoppedError: the member is not running.
+            ProposalDroppedError: too many are waiting for a leader already.
         """
         self._check_running()
-        self._enqueue(lambda: self._node.propose_conf_change(change))
+        self._proposals.add_conf_change(change)
+        self._schedule_turn()
 
     async def read_index(self) -> int:
         """The index of a linearizable read: whatever was acknowledged before this call is in the state machine now.
@@ -526,6 +549,7 @@ class Driver:
     # The state machine
 
     def _restore(self, snapshot: Snapshot) -> None:
+        self._proposals.restored(snapshot.term)
         self._state_machine.restore(snapshot)
         self._conf_states = [(snapshot.index, snapshot.conf_state)]
         self._node.applied(snapshot.index)

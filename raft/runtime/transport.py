@@ -25,7 +25,10 @@ class Receiver(Protocol):
 
 
 class Transport(Protocol):
-    """Carries messages to peers. It may drop, delay, duplicate and reorder them; Raft makes up for all of that."""
+    """Carries messages to peers. It may drop, delay, duplicate and reorder them; Raft makes up for all of that.
+
+    Only a proposal (PROP) must not be delivered twice: it would be appended twice.
+    """
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send to the members that the messages name. Never blocks; what cannot be sent or queued is dropped."""

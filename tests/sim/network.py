@@ -42,7 +42,8 @@ class Network:
             return
         if chance.random() < CODED_SHARE:
             message = decode_message(encode_message(message))
-        copies = 2 if chance.random() < self.duplication else 1
+        # A proposal is never sent twice, see `raft.runtime.Transport`.
+        copies = 2 if chance.random() < self.duplication and message.type is not MessageType.PROP else 1
         for _ in range(copies):
             world.at(1 + chance.randrange(self.delay_max), self._deliver, message)
 

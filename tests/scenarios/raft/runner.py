@@ -56,6 +56,7 @@ class Scenario:
         self.nodes: dict[int, RawNode] = {}
         self.flying: list[Message] = []
         self.held: dict[int, Ready] = {}
+        self.late: list[Message] = []
         self.cut: set[int] = set()
         self.configuration = Config(
             id=1,
@@ -281,6 +282,20 @@ class Scenario:
         """deliver [ID ...] [type=NAME]: deliver what is under way to these members (to all)."""
         ids, kind = self._split(words)
         self._deliver(ids, kind)
+
+    def do_hold(self, kind: str) -> None:
+        """hold type=NAME: keep what is under way of this kind back until `release`."""
+        name = kind.removeprefix("type=")
+        self.late += [it for it in self.flying if it.type.name == name]
+        self.flying = [it for it in self.flying if it.type.name != name]
+
+    def do_release(self) -> None:
+        """release: what was held back is under way again."""
+        self.flying, self.late = self.flying + self.late, []
+
+    def do_redirect(self, to: str) -> None:
+        """redirect TO: what was held back will go to TO, as if its senders had known no better."""
+        self.late = [replace(message, to=int(to)) for message in self.late]
 
     def do_drop(self, *words: str) -> None:
         """drop [ID ...] [type=NAME]: lose what is under way to these members (to all)."""

@@ -38,6 +38,7 @@ class Journal:
     def __init__(self) -> None:
         self.data: list[bytes] = []
         self.applied = 0
+        self.last_term = 0
         self.conf_states: list[ConfState] = []
         self.changed = asyncio.Event()
         self.batches: list[int] = []
@@ -45,6 +46,7 @@ class Journal:
     def apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             self._advance(entry.index)
+            self.last_term = entry.term
             if entry.data:
                 self.data.append(entry.data)
         self.batches.append(len(entries))
@@ -373,6 +375,60 @@ async def test_a_new_leader_takes_over_and_the_old_one_catches_up(tmp_path: Path
     cluster.network.heal()
     await cluster.until_all(lambda journal: journal.data == [b"before", b"after"])
     assert await asyncio.wait_for(read, WAIT_SECONDS) >= cluster.journals[old_id].applied - 1
+    await cluster.stop()
+
+
+async def submitted(driver: Driver) -> None:
+    """Return when everything proposed has been handed to the core and has left."""
+    while driver.status().waiting_proposals:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def test_proposals_lost_with_their_leader_can_be_made_again(tmp_path: Path) -> None:
+    """Each is applied once, although its proposer cannot know whether the old leader has taken it."""
+    cluster = Cluster(tmp_path)
+    await cluster.start()
+    leader = await cluster.leader()
+    await leader.read_index()
+    leader_id = leader.config.member_id
+    follower_id = next(member_id for member_id in cluster.ids if member_id != leader_id)
+    follower, journal = cluster.drivers[follower_id], cluster.journals[follower_id]
+    await follower.read_index()
+    cluster.network.cut.add((follower_id, leader_id))  # what it forwards is lost
+    assert [follower.propose(data) for data in (b"a", b"b", b"c")] == [0, 1, 2]
+    await submitted(follower)
+    term = follower.term
+    assert list(follower.lost_before(term)) == [], "they may still come"
+    cluster.network.isolate(leader_id)
+    await journal.until(lambda: journal.last_term > term)
+    assert follower.lost_before(journal.last_term) == range(3)
+    assert follower.fate_unknown_below == 0
+    for number in follower.lost_before(journal.last_term):
+        follower.propose((b"a", b"b", b"c")[number])
+    cluster.network.heal()
+    await cluster.until_all(lambda journal: journal.data == [b"a", b"b", b"c"])
+    await cluster.stop()
+
+
+async def test_a_snapshot_from_the_leader_hides_what_became_of_proposals(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, catch_up_entries=0)
+    await cluster.start()
+    leader = await cluster.leader()
+    await leader.read_index()
+    leader_id = leader.config.member_id
+    follower_id = next(member_id for member_id in cluster.ids if member_id != leader_id)
+    follower, journal = cluster.drivers[follower_id], cluster.journals[follower_id]
+    await follower.read_index()
+    cluster.network.cut.add((leader_id, follower_id))  # it can still propose and hears no more
+    follower.propose(b"a")
+    await cluster.until_all(lambda journal: journal.data == [b"a"], but=follower_id)
+    assert journal.data == []
+    await leader.save_snapshot(cluster.journals[leader_id].applied, b"a")
+    cluster.network.heal()
+    await journal.until(lambda: journal.data == [b"a"])
+    assert follower.fate_unknown_below == 1
+    assert list(follower.lost_before(follower.term + 1)) == []
     await cluster.stop()
 
 
