@@ -24,6 +24,7 @@ from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartC
 from kvstore.server.contention import Contention
 from kvstore.server.core import MemberCore
 from kvstore.server.data_dir import DataDir, DataDirError
+from kvstore.server.downgrade import VersionMonitor
 from kvstore.server.election import ElectionService
 from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
 from kvstore.server.kv import KVService
@@ -38,7 +39,6 @@ from kvstore.server.proposer import DEFAULT_REQUEST_BYTES_MAX, Proposer
 from kvstore.server.request_ids import RequestIds
 from kvstore.server.snapshotter import DEFAULT_CATCH_UP_ENTRIES, DEFAULT_SNAPSHOT_COUNT, Snapshotter
 from kvstore.server.validation import DEFAULT_TXN_OPERATIONS_MAX
-from kvstore.server.version import CLUSTER_VERSION
 from kvstore.server.watch import WatchService
 from raft.errors import RaftError
 
@@ -173,6 +173,7 @@ class Member:
             core.store, core.proposer, core.consensus, clock, options.auto_compaction
         )
         self._progress = ProgressReporter(core.hub, core.environment, options.watch_progress_notify_interval_seconds)
+        self._version_monitor = VersionMonitor(core, clock)
         self._stopped = False
         failed.add_done_callback(self._on_failure)
 
@@ -200,6 +201,7 @@ class Member:
         self._lease_keeper.start()
         self._auto_compaction.start()
         self._progress.start()
+        self._version_monitor.start()
         pending = self.core.store.pending_compaction()
         if pending is not None:
             self.core.compactor.start(self.core.store.compact_revision, pending)
@@ -219,10 +221,7 @@ class Member:
                 member_ID=core.headers.member_id, member_attributes=attributes
             )
             await core.proposer.propose("cluster_member_attr_set", request)
-        if core.membership.cluster_version != CLUSTER_VERSION and core.consensus.is_leader:
-            await core.proposer.propose(
-                "cluster_version_set", membership_pb2.ClusterVersionSetRequest(ver=CLUSTER_VERSION)
-            )
+        await self._version_monitor.update()
 
     async def ready(self) -> None:
         """Return when the member has a leader and has told the cluster about itself.
@@ -239,7 +238,13 @@ class Member:
             return
         self._stopped = True
         self._services.watch.end_all(catalogue.STOPPED.error())
-        for part in (self._lease_keeper, self._auto_compaction, self._progress, self.core.compactor):
+        for part in (
+            self._lease_keeper,
+            self._auto_compaction,
+            self._progress,
+            self._version_monitor,
+            self.core.compactor,
+        ):
             await part.stop()
         self.core.proposer.refuse_all(catalogue.STOPPED)
         await self._consensus.stop()

@@ -10,7 +10,7 @@ from kvstore.app.metrics import CallCounters, render_metrics
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.front.http_endpoints import Check
-from kvstore.server.version import SERVER_VERSION, STORAGE_VERSION
+from kvstore.server.version import SERVER_VERSION
 
 __all__ = ["MemberStatus"]
 
@@ -32,7 +32,7 @@ class MemberStatus:
     def versions(self) -> Mapping[str, str]:
         """See `kvstore.front.MemberStatus`."""
         cluster = self._core.membership.cluster_version or "not_decided"
-        return {"etcdserver": SERVER_VERSION, "etcdcluster": cluster, "storage": STORAGE_VERSION}
+        return {"etcdserver": SERVER_VERSION, "etcdcluster": cluster, "storage": self._core.storage_version}
 
     async def health(self, excluded_alarms: frozenset[str], serializable: bool) -> str:
         """See `kvstore.front.MemberStatus`."""

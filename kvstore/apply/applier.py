@@ -60,6 +60,7 @@ class Applier:
             "alarm": self._alarm,
             "cluster_version_set": self._cluster_version_set,
             "cluster_member_attr_set": self._cluster_member_attr_set,
+            "downgrade_info_set": self._downgrade_info_set,
         }
 
     def apply(self, field: str, request: Any) -> Any:
@@ -167,3 +168,6 @@ class Applier:
     def _cluster_member_attr_set(self, request: membership_pb2.ClusterMemberAttrSetRequest) -> None:
         attributes = request.member_attributes
         self.membership.set_attributes(request.member_ID, attributes.name, tuple(attributes.client_urls))
+
+    def _downgrade_info_set(self, request: membership_pb2.DowngradeInfoSetRequest) -> None:
+        self.membership.set_downgrade(request.ver if request.enabled else "")

@@ -14,6 +14,7 @@ from kvstore.backend import Backend
 __all__ = ["Member", "Membership"]
 
 _VERSION_KEY = b"clusterVersion"
+_DOWNGRADE_KEY = b"downgrade"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,19 @@ class Member:
 
 
 class Membership:
-    """Every member, and the version they agreed on."""
+    """Every member, and the versions they agreed on.
+
+    Attributes:
+        cluster_version: "" before the first decision.
+        downgrade_target: "" when no downgrade is under way.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._members: dict[int, Member] = {}
         self._removed: set[int] = set()
         self.cluster_version = ""
+        self.downgrade_target = ""
 
     def restore(self) -> None:
         """Read members and version from the backend."""
@@ -44,6 +51,8 @@ class Membership:
             self._members[member.member_id] = member
         self._removed = {int(key, 16) for key, _ in self._backend.items("members_removed")}
         self.cluster_version = (self._backend.get("cluster", _VERSION_KEY) or b"").decode()
+        downgrade = json.loads(self._backend.get("cluster", _DOWNGRADE_KEY) or b"{}")
+        self.downgrade_target = downgrade["target-version"] if downgrade.get("enabled") else ""
 
     def members(self) -> list[Member]:
         """Every member, by id."""
@@ -79,6 +88,12 @@ class Membership:
         """Note the version the members agreed on."""
         self.cluster_version = version
         self._backend.put("cluster", _VERSION_KEY, version.encode())
+
+    def set_downgrade(self, target: str) -> None:
+        """Note the version the cluster is being downgraded to; "" ends that."""
+        self.downgrade_target = target
+        record = {"target-version": target, "enabled": bool(target)}
+        self._backend.put("cluster", _DOWNGRADE_KEY, json.dumps(record, separators=(",", ":")).encode())
 
 
 def _stored_id(member_id: int) -> bytes:

@@ -13,6 +13,7 @@ from kvstore.server import catalogue
 from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import Consensus
 from kvstore.server.proposer import Proposer
+from kvstore.server.version import STORAGE_VERSION
 
 __all__ = ["MemberCore"]
 
@@ -35,6 +36,11 @@ class MemberCore:
     compactor: Compactor
     txn_operations_max: int
     request_bytes_max: int
+
+    @property
+    def storage_version(self) -> str:
+        """The release whose files these are: the one the cluster agreed on, once it did."""
+        return self.membership.cluster_version or STORAGE_VERSION
 
     def require_leader(self) -> None:
         """Refuse when no leader is known.

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 
 from kvstore.backend import BUCKETS, KEY_BUCKET
+from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import StoreError
 from kvstore.mvcc.hash import KeyValueHasher, hash_rows
 from kvstore.server import catalogue
 from kvstore.server.context import CallContext
 from kvstore.server.core import MemberCore
-from kvstore.server.version import SERVER_VERSION, STORAGE_VERSION
+from kvstore.server.downgrade import Downgrades
+from kvstore.server.version import SERVER_VERSION
 
 __all__ = ["SNAPSHOT_CHUNK_BYTES", "MaintenanceService"]
 
 SNAPSHOT_CHUNK_BYTES = 32 << 10
 
 _HASH_ROWS_PER_STEP = 2000
+_TRANSFER_CHECK_SECONDS = 0.05
+_TRANSFER_FAILED = "etcdserver: request timed out, leader transfer took too long"
+
+logger = logging.getLogger(__name__)
 
 
 class MaintenanceService:
-    """etcdserverpb.Maintenance."""
+    """etcdserverpb.Maintenance.
+
+    Attributes:
+        on_defragment: told when a defragmentation begins (True) and ends (False).
+    """
 
     def __init__(self, core: MemberCore) -> None:
         self._core = core
+        self._downgrades = Downgrades(core)
+        self.on_defragment: Callable[[bool], None] = lambda active: None
 
     async def status(self, request: pb.StatusRequest, context: CallContext) -> pb.StatusResponse:
         """Maintenance.Status of this member."""
@@ -39,9 +52,11 @@ class MaintenanceService:
             raftTerm=core.consensus.term,
             raftAppliedIndex=core.proposer.applied_index,
             dbSizeInUse=core.backend.size_in_use_bytes(),
-            storageVersion=STORAGE_VERSION,
+            storageVersion=core.storage_version,
             dbSizeQuota=core.quota.limit_bytes,
-            downgradeInfo=pb.DowngradeInfo(enabled=False),
+            downgradeInfo=pb.DowngradeInfo(
+                enabled=bool(core.membership.downgrade_target), targetVersion=core.membership.downgrade_target
+            ),
         )
         member = core.membership.get(core.headers.member_id)
         response.isLearner = member is not None and member.is_learner
@@ -59,7 +74,16 @@ class MaintenanceService:
 
     async def defragment(self, request: pb.DefragmentRequest, context: CallContext) -> pb.DefragmentResponse:
         """Maintenance.Defragment of this member's file; reads and writes go on."""
-        await self._core.backend.defragment()
+        logger.info("starting defragment")
+        self.on_defragment(True)
+        try:
+            await self._core.backend.defragment()
+        except Exception as error:
+            logger.warning("failed to defragment", extra={"fields": {"error": str(error)}})
+            raise EtcdError(StatusCode.UNKNOWN, f"etcdserver: failed to defragment: {error}") from error
+        finally:
+            self.on_defragment(False)
+        logger.info("finished defragment")
         return pb.DefragmentResponse()
 
     async def hash(self, request: pb.HashRequest, context: CallContext) -> pb.HashResponse:
@@ -109,7 +133,7 @@ class MaintenanceService:
             files.remove(path)
 
     def _piece(self, blob: bytes, remaining_bytes: int) -> pb.SnapshotResponse:
-        response = pb.SnapshotResponse(blob=blob, remaining_bytes=remaining_bytes, version=STORAGE_VERSION)
+        response = pb.SnapshotResponse(blob=blob, remaining_bytes=remaining_bytes, version=self._core.storage_version)
         self._core.headers.fill(response.header, self._core.store.revision)
         return response
 
@@ -121,5 +145,16 @@ class MaintenanceService:
         target = core.membership.get(request.targetID)
         if target is None or target.is_learner:
             raise catalogue.BAD_LEADER_TRANSFEREE.error()
+        fields = {"transferee-member-id": f"{request.targetID:x}"}
+        logger.info("leadership transfer starting", extra={"fields": fields})
         await core.consensus.transfer_leadership(request.targetID)
+        while core.consensus.leader_id == 0:  # between two terms
+            await core.environment.clock.sleep(_TRANSFER_CHECK_SECONDS)
+        if core.consensus.leader_id != request.targetID:
+            raise EtcdError(StatusCode.UNKNOWN, _TRANSFER_FAILED)
+        logger.info("leadership transfer finished", extra={"fields": fields})
         return pb.MoveLeaderResponse()
+
+    async def downgrade(self, request: pb.DowngradeRequest, context: CallContext) -> pb.DowngradeResponse:
+        """Maintenance.Downgrade: validate, enable, cancel."""
+        return await self._downgrades.answer(request)

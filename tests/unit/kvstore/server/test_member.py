@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kvstore.app import Member, Options, StartError, start_member
+from kvstore.apply import Member as ClusterMember
 from kvstore.backend import LMDBBackend
 from kvstore.environment import RealClock, real_environment
 from kvstore.errors import EtcdError, StatusCode
@@ -500,3 +501,52 @@ async def test_the_log_of_another_member(tmp_path: Path) -> None:
     (paths[1] / wal).rename(paths[0] / wal)
     with pytest.raises(StartError, match=r"another member|do not belong together"):
         await start_member(Options(data_dir=str(paths[0])), real_environment())
+
+
+# --- handing over the lead, and defragmentation
+
+
+async def test_only_a_leader_hands_over_and_only_to_a_voter(member: Member) -> None:
+    maintenance = member.services().maintenance
+
+    async def move(target: int) -> tuple[StatusCode, str]:
+        return await refusal(maintenance.move_leader(pb.MoveLeaderRequest(targetID=target), Context()))
+
+    bad = (StatusCode.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+    assert await move(0) == bad
+    assert await move(17) == bad
+    member.core.membership.put(ClusterMember(18, peer_urls=("http://127.0.0.1:1",), is_learner=True))
+    assert await move(18) == bad
+    own = member.identity.member_id
+    response = await maintenance.move_leader(pb.MoveLeaderRequest(targetID=own), Context())
+    assert not response.HasField("header")
+    member.core.membership.put(ClusterMember(19, peer_urls=("http://127.0.0.1:2",)))
+    fake = consensus(member)
+
+    async def fail(target_id: int) -> None:
+        """A transfer that led nowhere."""
+
+    fake.transfer_leadership = fail
+    late = (StatusCode.UNKNOWN, "etcdserver: request timed out, leader transfer took too long")
+    assert await move(19) == late
+    fake.is_leader = False
+    assert await move(own) == (StatusCode.FAILED_PRECONDITION, "etcdserver: not leader")
+
+
+async def test_whoever_wants_to_know_is_told_of_a_defragmentation(member: Member) -> None:
+    told: list[bool] = []
+    maintenance = member.services().maintenance
+    maintenance.on_defragment = told.append
+    await put(member, b"a", b"1")
+    await maintenance.defragment(pb.DefragmentRequest(), Context())
+    assert told == [True, False]
+
+    async def fail() -> None:
+        raise OSError("no room")
+
+    member.core.backend.defragment = fail  # type: ignore[method-assign]
+    assert await refusal(maintenance.defragment(pb.DefragmentRequest(), Context())) == (
+        StatusCode.UNKNOWN,
+        "etcdserver: failed to defragment: no room",
+    )
+    assert told == [True, False, True, False]
