@@ -26,6 +26,7 @@ from kvstore.server.core import MemberCore
 from kvstore.server.data_dir import DataDir, DataDirError
 from kvstore.server.downgrade import VersionMonitor
 from kvstore.server.election import ElectionService
+from kvstore.server.hashes import Hashes
 from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
 from kvstore.server.kv import KVService
 from kvstore.server.lease import LeaseService
@@ -158,12 +159,13 @@ class Member:
         self._machine = machine
         kv, watch, lease = KVService(core), WatchService(core), LeaseService(core)
         contention = Contention(kv, watch, lease)
+        hashes = Hashes(core.store)
         self._services = Services(
             kv,
             watch,
             lease,
             ClusterService(core),
-            MaintenanceService(core),
+            MaintenanceService(core, hashes),
             LockService(core, contention),
             ElectionService(core, contention),
         )

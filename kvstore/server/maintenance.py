@@ -11,18 +11,18 @@ from kvstore.backend import BUCKETS, KEY_BUCKET
 from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import StoreError
-from kvstore.mvcc.hash import KeyValueHasher, hash_rows
+from kvstore.mvcc.hash import hash_rows
 from kvstore.server import catalogue
 from kvstore.server.context import CallContext
 from kvstore.server.core import MemberCore
 from kvstore.server.downgrade import Downgrades
+from kvstore.server.hashes import Hashes
 from kvstore.server.version import SERVER_VERSION
 
 __all__ = ["SNAPSHOT_CHUNK_BYTES", "MaintenanceService"]
 
 SNAPSHOT_CHUNK_BYTES = 32 << 10
 
-_HASH_ROWS_PER_STEP = 2000
 _TRANSFER_CHECK_SECONDS = 0.05
 _TRANSFER_FAILED = "etcdserver: request timed out, leader transfer took too long"
 
@@ -36,8 +36,9 @@ class MaintenanceService:
         on_defragment: told when a defragmentation begins (True) and ends (False).
     """
 
-    def __init__(self, core: MemberCore) -> None:
+    def __init__(self, core: MemberCore, hashes: Hashes) -> None:
         self._core = core
+        self._hashes = hashes
         self._downgrades = Downgrades(core)
         self.on_defragment: Callable[[bool], None] = lambda active: None
 
@@ -101,13 +102,11 @@ class MaintenanceService:
         """Maintenance.HashKV up to a revision."""
         core = self._core
         try:
-            hasher = KeyValueHasher(core.store, request.revision)
-            while not hasher.step(_HASH_ROWS_PER_STEP):  # noqa: ASYNC110  nobody is waited for: others get their turn
-                await asyncio.sleep(0)
+            computed = await self._hashes.at(request.revision)
         except StoreError as error:
             raise catalogue.to_etcd_error(error) from None
         response = pb.HashKVResponse(
-            hash=hasher.value, compact_revision=hasher.compact_revision, hash_revision=hasher.revision
+            hash=computed.value, compact_revision=computed.compact_revision, hash_revision=computed.revision
         )
         core.headers.fill(response.header, core.store.revision)
         return response
