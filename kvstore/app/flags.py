@@ -32,6 +32,13 @@ class _Parsers:
         return int(value, 0)
 
     @staticmethod
+    def natural(value: str) -> int:
+        number = int(value, 0)
+        if number < 0:
+            raise ValueError(value)
+        return number
+
+    @staticmethod
     def real(value: str) -> float:
         return float(value)
 
@@ -132,6 +139,17 @@ FLAGS: tuple[Flag, ...] = (
         ("tls-max-version", _P.text, "", "Maximum TLS version supported."),
     ),
     *_group(
+        "Auth",
+        (
+            "auth-token",
+            _P.text,
+            "simple",
+            "Tokens: 'simple', or 'jwt,sign-method=…,priv-key=…,pub-key=…,ttl=…'.",
+        ),
+        ("auth-token-ttl", _P.natural, 300, "Time (in seconds) after which an unused simple token is forgotten."),
+        ("bcrypt-cost", _P.number, 10, "Cost of hashing passwords, from 4 to 31."),
+    ),
+    *_group(
         "Logging and features",
         ("log-level", _P.text, "info", "Only write debug, info, warn, error, panic or fatal messages and above."),
         ("log-outputs", _P.words, ("default",), "'stdout', 'stderr', 'default' (stderr) or file paths."),
@@ -143,7 +161,7 @@ FLAGS: tuple[Flag, ...] = (
     *_accepted(
         _P.text,
         "",
-        "auth-token peer-cert-file peer-key-file peer-trusted-ca-file peer-cert-allowed-cn peer-cert-allowed-hostname "
+        "peer-cert-file peer-key-file peer-trusted-ca-file peer-cert-allowed-cn peer-cert-allowed-hostname "
         "peer-client-cert-file peer-client-key-file client-cert-file client-key-file peer-crl-file "
         "client-cert-allowed-hostname backend-bbolt-freelist-type metrics logger log-format log-rotation-config-json "
         "cors host-whitelist discovery-token discovery-endpoints discovery-srv discovery-srv-name discovery-fallback "
@@ -155,7 +173,7 @@ FLAGS: tuple[Flag, ...] = (
     *_accepted(
         _P.number,
         0,
-        "max-wals max-snapshots backend-batch-limit bcrypt-cost self-signed-cert-validity max-learners auth-token-ttl "
+        "max-wals max-snapshots backend-batch-limit self-signed-cert-validity max-learners "
         "compaction-batch-limit experimental-compaction-batch-limit bootstrap-defrag-threshold-megabytes "
         "experimental-bootstrap-defrag-threshold-megabytes distributed-tracing-sampling-rate "
         "experimental-distributed-tracing-sampling-rate",

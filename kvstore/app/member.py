@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from kvstore.apply import Alarms, Applier, HeaderSource, Membership, Quota, StateMachine
 from kvstore.apply import Member as ClusterMember
+from kvstore.auth import AuthStore
 from kvstore.backend import BackendError, LMDBBackend
 from kvstore.client.in_process import InProcessClient
 from kvstore.environment import Environment
@@ -17,6 +18,8 @@ from kvstore.errors import EtcdError
 from kvstore.etcdpb import membership_pb2
 from kvstore.mvcc import Lessor, Store, WatchHub
 from kvstore.server import catalogue
+from kvstore.server.access import Access
+from kvstore.server.auth import AuthService
 from kvstore.server.auto_compaction import AutoCompaction, Retention
 from kvstore.server.cluster import ClusterService
 from kvstore.server.compactor import PAUSE_SECONDS, Compactor
@@ -35,10 +38,12 @@ from kvstore.server.lock import LockService
 from kvstore.server.machine import LoggedMachine
 from kvstore.server.maintenance import MaintenanceService
 from kvstore.server.metrics import MemberMetrics
+from kvstore.server.passwords import DEFAULT_BCRYPT_COST, PasswordHasher
 from kvstore.server.progress import DEFAULT_PROGRESS_INTERVAL_SECONDS, ProgressReporter
 from kvstore.server.proposer import DEFAULT_REQUEST_BYTES_MAX, Proposer
 from kvstore.server.request_ids import RequestIds
 from kvstore.server.snapshotter import DEFAULT_CATCH_UP_ENTRIES, DEFAULT_SNAPSHOT_COUNT, Snapshotter
+from kvstore.server.tokens import DEFAULT_TOKEN_TTL_SECONDS, parse_token_options
 from kvstore.server.validation import DEFAULT_TXN_OPERATIONS_MAX
 from kvstore.server.watch import WatchService
 from raft.errors import RaftError
@@ -67,6 +72,8 @@ class Options:
         initial_cluster: `name=peer URL,…`; "" means this member alone.
         quota_backend_bytes: 0 means 2 GiB, negative no limit.
         lease_checkpoint_interval_seconds: None leaves remaining times to the leader's memory.
+        auth_token: `simple`, `jwt,…` or "" for no tokens.
+        client_cert_auth: whether clients must have certificates, whose common names are then names of users.
         sync: False acknowledges writes before they are on disk (`--unsafe-no-fsync`).
     """
 
@@ -89,6 +96,10 @@ class Options:
     compaction_sleep_interval_seconds: float = PAUSE_SECONDS
     watch_progress_notify_interval_seconds: float = DEFAULT_PROGRESS_INTERVAL_SECONDS
     lease_checkpoint_interval_seconds: float | None = None
+    auth_token: str = "simple"  # noqa: S105  a kind, not a secret
+    auth_token_ttl_seconds: int = DEFAULT_TOKEN_TTL_SECONDS
+    bcrypt_cost: int = DEFAULT_BCRYPT_COST
+    client_cert_auth: bool = False
     sync: bool = True
 
     @property
@@ -116,6 +127,7 @@ class Services:
     lease: LeaseService
     cluster: ClusterService
     maintenance: MaintenanceService
+    auth: AuthService
     lock: LockService
     election: ElectionService
 
@@ -127,6 +139,7 @@ class Services:
             "etcdserverpb.Lease": self.lease,
             "etcdserverpb.Cluster": self.cluster,
             "etcdserverpb.Maintenance": self.maintenance,
+            "etcdserverpb.Auth": self.auth,
             "v3lockpb.Lock": self.lock,
             "v3electionpb.Election": self.election,
         }
@@ -166,6 +179,7 @@ class Member:
             lease,
             ClusterService(core),
             MaintenanceService(core, hashes),
+            AuthService(core),
             LockService(core, contention),
             ElectionService(core, contention),
         )
@@ -249,6 +263,7 @@ class Member:
         ):
             await part.stop()
         self.core.proposer.refuse_all(catalogue.STOPPED)
+        self.core.passwords.close()
         await self._consensus.stop()
         if self._machine.snapshotter is not None:
             await self._machine.snapshotter.stop()
@@ -353,7 +368,14 @@ async def _assemble(
     quota = Quota(backend, options.quota_backend_bytes)
     headers = HeaderSource(identity.cluster_id, identity.member_id)
     compactor = Compactor(clock, options.compaction_sleep_interval_seconds)
-    applier = Applier(store, alarms, membership, quota, headers, compactor.start)
+    passwords = PasswordHasher(options.bcrypt_cost, environment.randomness)
+    make_tokens = parse_token_options(
+        options.auth_token, options.auth_token_ttl_seconds, environment, options.request_timeout_seconds
+    )
+    tokens = make_tokens(lambda: state_machine.applied_index)
+    auth = AuthStore(backend, tokens, passwords.hash_now)
+    auth.restore()
+    applier = Applier(store, alarms, membership, quota, headers, auth, compactor.start)
     state_machine = StateMachine(applier, backend, hub)
     metrics = MemberMetrics()
     backend.on_flush = metrics.backend_commit_seconds.observe
@@ -387,6 +409,7 @@ async def _assemble(
         consensus,
         state_machine,
         RequestIds(identity.member_id, clock.now()),
+        auth,
         clock,
         timeout_seconds=options.request_timeout_seconds,
         request_bytes_max=options.max_request_bytes,
@@ -401,6 +424,10 @@ async def _assemble(
         membership,
         quota,
         headers,
+        auth,
+        Access(auth, tokens, lessor, options.client_cert_auth),
+        tokens,
+        passwords,
         consensus,
         proposer,
         compactor,

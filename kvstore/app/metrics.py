@@ -101,6 +101,7 @@ def _gauges(member: Member) -> Iterable[tuple[str, float]]:
     yield "etcd_debugging_mvcc_keys_total", core.store.index.count(b"\0", b"\0", core.store.revision)
     yield "etcd_debugging_mvcc_current_revision", core.store.revision
     yield "etcd_debugging_mvcc_compact_revision", core.store.compact_revision
+    yield "etcd_debugging_auth_revision", core.auth.revision
     yield "etcd_debugging_mvcc_watcher_total", core.hub.watcher_count
     yield "etcd_debugging_mvcc_watch_stream_total", core.hub.stream_count
     yield "etcd_debugging_mvcc_slow_watcher_total", core.hub.slow_watcher_count

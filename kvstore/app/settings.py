@@ -65,6 +65,10 @@ def settings_of(flags: ParsedFlags) -> Settings:
         compaction_sleep_interval_seconds=flags["compaction-sleep-interval"],
         watch_progress_notify_interval_seconds=flags["watch-progress-notify-interval"],
         lease_checkpoint_interval_seconds=LEASE_CHECKPOINT_SECONDS if _gate(flags, "LeaseCheckpoint") else None,
+        auth_token=flags["auth-token"],
+        auth_token_ttl_seconds=flags["auth-token-ttl"],
+        bcrypt_cost=flags["bcrypt-cost"],
+        client_cert_auth=flags["client-cert-auth"],
         sync=not flags["unsafe-no-fsync"],
     )
     limits = FrontLimits(

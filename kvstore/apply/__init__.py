@@ -9,6 +9,7 @@ from kvstore.apply.errors import CorruptError, NoSpaceError, UnknownRequestError
 from kvstore.apply.header import HeaderSource
 from kvstore.apply.membership import Member, Membership
 from kvstore.apply.operations import joined_kvs, range_keys_into
+from kvstore.apply.permissions import check_lease_keys, check_txn
 from kvstore.apply.quota import DEFAULT_QUOTA_BYTES, LEASE_COST_BYTES, Quota, put_cost_bytes
 from kvstore.apply.state_machine import CommittedEntry, Proposal, StateMachine
 from kvstore.apply.txn import apply_txn
@@ -38,6 +39,8 @@ __all__ = [
     "TxnPlan",
     "UnknownRequestError",
     "apply_txn",
+    "check_lease_keys",
+    "check_txn",
     "joined_kvs",
     "plan_txn",
     "put_cost_bytes",

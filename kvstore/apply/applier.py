@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kvstore.apply.alarms import Alarms
+from kvstore.apply.auth_requests import AuthRequests
 from kvstore.apply.errors import CorruptError, NoSpaceError, UnknownRequestError
 from kvstore.apply.header import HeaderSource
 from kvstore.apply.membership import Membership
 from kvstore.apply.operations import check_put, delete_range_into, put_into
+from kvstore.apply.permissions import PermissionChecks
 from kvstore.apply.quota import LEASE_COST_BYTES, Quota, put_cost_bytes
 from kvstore.apply.txn import apply_txn
 from kvstore.apply.txn_plan import TxnPlan, plan_txn
+from kvstore.auth import ANONYMOUS, AuthInfo, AuthStore
 from kvstore.etcdpb import membership_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import Store
@@ -41,6 +44,7 @@ class Applier:
         membership: Membership,
         quota: Quota,
         headers: HeaderSource,
+        auth: AuthStore,
         start_compaction: StartCompaction,
     ) -> None:
         self.store = store
@@ -48,6 +52,9 @@ class Applier:
         self.membership = membership
         self.quota = quota
         self.headers = headers
+        self.auth = auth
+        self._permissions = PermissionChecks(auth, store.lessor)
+        self._auth_methods = AuthRequests(auth).methods
         self._start_compaction = start_compaction
         self._methods: dict[str, Callable[[Any], Any]] = {
             "put": self._put,
@@ -63,16 +70,31 @@ class Applier:
             "downgrade_info_set": self._downgrade_info_set,
         }
 
-    def apply(self, field: str, request: Any) -> Any:
+    def apply(self, field: str, request: Any, caller: AuthInfo = ANONYMOUS) -> Any:
         """Carry out one request, given as the field of `InternalRaftRequest` it came in.
+
+        Args:
+            caller: whom the request's header names.
 
         Raises:
             StoreError: it was refused (NoSpaceError excepted, which may follow a write that was carried out).
         """
+        if self.auth.enabled:
+            if field == "txn" and not isinstance(request, TxnPlan):
+                request = plan_txn(request)
+            self._permissions.check(field, caller, request)
         method = self._methods.get(field)
         if method is None:
-            raise UnknownRequestError(field)
+            return self._apply_auth(field, request)
         return method(request)
+
+    def _apply_auth(self, field: str, request: Any) -> Any:
+        method = self._auth_methods.get(field)
+        if method is None:
+            raise UnknownRequestError(field)
+        response: Any = method(request)
+        self.headers.fill(response.header, self.store.revision)
+        return response
 
     def _refuse_if_corrupt(self) -> None:
         if self.alarms.corrupt:

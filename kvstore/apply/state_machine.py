@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from kvstore.apply.applier import Applier
 from kvstore.apply.errors import UnknownRequestError
+from kvstore.auth import ANONYMOUS, AuthInfo
 from kvstore.backend import Backend
 from kvstore.etcdpb import raft_internal_pb2
 from kvstore.mvcc import StoreError, WatchHub
@@ -51,15 +52,17 @@ class Proposal:
             may have changed it.
         waiter: who asked.
         deadline: on the proposer's clock.
+        caller: whom the entry's header names.
     """
 
-    __slots__ = ("deadline", "field", "request", "waiter")
+    __slots__ = ("caller", "deadline", "field", "request", "waiter")
 
-    def __init__(self, field: str, request: Any, waiter: Waiter, deadline: float) -> None:
+    def __init__(self, field: str, request: Any, waiter: Waiter, deadline: float, caller: AuthInfo = ANONYMOUS) -> None:
         self.field = field
         self.request = request
         self.waiter = waiter
         self.deadline = deadline
+        self.caller = caller
 
 
 class StateMachine:
@@ -127,7 +130,7 @@ class StateMachine:
     def _apply_data(self, data: bytes, proposal: Proposal | None) -> Any:
         try:
             if proposal is not None and not proposal.waiter.done():
-                return self._applier.apply(proposal.field, proposal.request)
+                return self._applier.apply(proposal.field, proposal.request, proposal.caller)
             return self._applier.apply(*_parse(data))
         except StoreError as refusal:
             return refusal
@@ -150,12 +153,13 @@ def _stored_number(backend: Backend, key: bytes) -> int:
     return int.from_bytes(backend.get("meta", key) or b"", "big")
 
 
-def _parse(data: bytes) -> tuple[str, Any]:
+def _parse(data: bytes) -> tuple[str, Any, AuthInfo]:
     try:
         request = raft_internal_pb2.InternalRaftRequest.FromString(data)
     except DecodeError as error:
         raise UnknownRequestError(str(error)) from error
     for descriptor, message in request.ListFields():
         if descriptor.name not in ("ID", "header"):
-            return descriptor.name, message
+            header = request.header
+            return descriptor.name, message, AuthInfo(header.username, header.auth_revision)
     raise UnknownRequestError("empty request")

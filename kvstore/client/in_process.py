@@ -20,10 +20,15 @@ __all__ = ["InProcessClient", "InProcessWatchStream"]
 
 @dataclass(frozen=True, slots=True)
 class LocalContext:
-    """What services are told about a call from inside the process: nothing."""
+    """What services are told about a call from inside the process: that it is one, and so may do everything.
+
+    Attributes:
+        trusted: whoever holds a member in its own process could as well read its memory and its files.
+    """
 
     metadata: Mapping[str, str] = field(default_factory=dict)
     peer_certificate: Mapping[str, Any] | None = None
+    trusted: bool = True
 
 
 _LOCAL = LocalContext()

@@ -45,6 +45,11 @@ class CallContext:
     peer_certificate: Mapping[str, Any] | None = None
     deadline: float | None = None
 
+    @property
+    def trusted(self) -> bool:
+        """False: whoever calls over a socket must say who they are."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, eq=False)  # observers count by method: identity is the quickest key
 class Method:

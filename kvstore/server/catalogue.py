@@ -7,6 +7,26 @@ gets its code and text.
 from __future__ import annotations
 
 from kvstore.apply import CorruptError, NoSpaceError, UnknownRequestError
+from kvstore.auth import (
+    AuthFailedError,
+    AuthNotEnabledError,
+    InvalidAuthManagementError,
+    InvalidTokenError,
+    OldAuthRevisionError,
+    PermissionDeniedError,
+    PermissionNotGivenError,
+    PermissionNotGrantedError,
+    RoleEmptyError,
+    RoleExistsError,
+    RoleNotFoundError,
+    RoleNotGrantedError,
+    RootRoleMissingError,
+    RootUserMissingError,
+    UncataloguedAuthError,
+    UserEmptyError,
+    UserExistsError,
+    UserNotFoundError,
+)
 from kvstore.errors import EtcdError, StatusCode
 from kvstore.mvcc import (
     CompactedError,
@@ -120,6 +140,23 @@ _OF_STORE_ERRORS: dict[type[StoreError], Refusal] = {
     LeaseTTLTooLargeError: LEASE_TTL_TOO_LARGE,
     NoSpaceError: NO_SPACE,
     CorruptError: CORRUPT,
+    RootUserMissingError: ROOT_USER_NOT_EXIST,
+    RootRoleMissingError: ROOT_ROLE_NOT_EXIST,
+    UserExistsError: USER_EXISTS,
+    UserEmptyError: USER_EMPTY,
+    UserNotFoundError: USER_NOT_FOUND,
+    RoleExistsError: ROLE_EXISTS,
+    RoleEmptyError: ROLE_EMPTY,
+    RoleNotFoundError: ROLE_NOT_FOUND,
+    RoleNotGrantedError: ROLE_NOT_GRANTED,
+    PermissionNotGivenError: PERMISSION_NOT_GIVEN,
+    PermissionNotGrantedError: PERMISSION_NOT_GRANTED,
+    PermissionDeniedError: PERMISSION_DENIED,
+    AuthFailedError: AUTH_FAILED,
+    AuthNotEnabledError: AUTH_NOT_ENABLED,
+    OldAuthRevisionError: AUTH_OLD_REVISION,
+    InvalidTokenError: INVALID_AUTH_TOKEN,
+    InvalidAuthManagementError: INVALID_AUTH_MANAGEMENT,
 }
 
 
@@ -128,5 +165,7 @@ def to_etcd_error(error: StoreError) -> EtcdError:
     refusal = _OF_STORE_ERRORS.get(type(error))
     if refusal is not None:
         return refusal.error()
+    if isinstance(error, UncataloguedAuthError):
+        return EtcdError(StatusCode.UNKNOWN, str(error))
     assert isinstance(error, UnknownRequestError), error
     return EtcdError(StatusCode.UNKNOWN, f"etcdserver: request not understood: {error}")

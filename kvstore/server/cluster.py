@@ -20,6 +20,8 @@ class ClusterService:
         """Cluster.MemberList."""
         if request.linearizable:
             await self._core.proposer.linearize()
+        if self._core.auth.enabled:
+            await self._core.access.require_user(context)
         response = pb.MemberListResponse()
         self._core.headers.fill(response.header, 0)
         response.members.extend(member_message(member) for member in self._core.membership.members())

@@ -16,6 +16,10 @@ class CallContext(Protocol):
         """Header fields by lower-case name."""
 
     @property
+    def trusted(self) -> bool:
+        """Whether the call comes from inside the process, where nobody is asked who they are."""
+
+    @property
     def peer_certificate(self) -> Mapping[str, Any] | None:
         """The verified client certificate in the form of `ssl.SSLSocket.getpeercert()`, or None."""
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvstore.apply import Alarms, HeaderSource, Membership, Quota
+from kvstore.auth import AuthStore
 from kvstore.backend import LMDBBackend
 from kvstore.environment import Environment
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import Lessor, Store, WatchHub
 from kvstore.server import catalogue
+from kvstore.server.access import Access
 from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import Consensus
+from kvstore.server.passwords import PasswordHasher
 from kvstore.server.proposer import Proposer
+from kvstore.server.tokens import TokenProvider
 from kvstore.server.version import STORAGE_VERSION
 
 __all__ = ["MemberCore"]
@@ -31,6 +35,10 @@ class MemberCore:
     membership: Membership
     quota: Quota
     headers: HeaderSource
+    auth: AuthStore
+    access: Access
+    tokens: TokenProvider
+    passwords: PasswordHasher
     consensus: Consensus
     proposer: Proposer
     compactor: Compactor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kvstore.apply import TxnPlan, apply_txn, plan_txn, put_cost_bytes, range_keys_into
+from kvstore.auth import ANONYMOUS
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import StoreError
 from kvstore.server import catalogue
@@ -25,6 +26,8 @@ class KVService:
         self._store = core.store
         self._headers = core.headers
         self._quota = core.quota
+        self._auth = core.auth
+        self._access = core.access
 
     async def range(self, request: pb.RangeRequest, context: CallContext) -> pb.RangeResponse:
         """KV.Range."""
@@ -33,6 +36,8 @@ class KVService:
             self._core.require_leader()
         if not request.serializable:
             await self._proposer.linearize()
+        if self._auth.enabled:
+            await self._access.require_read(context, request.key, request.range_end)
         response = pb.RangeResponse()
         try:
             range_keys_into(response, self._store, request)
@@ -50,7 +55,12 @@ class KVService:
             self._core.require_leader()
         if not request.serializable:
             await self._proposer.linearize()
+        caller = None
+        if self._auth.enabled:
+            caller = await self._access.require_read(context, request.key, request.range_end)
         async for piece in stream_range(self._store, self._headers, request, self._core.request_bytes_max):
+            if caller is not None:
+                self._access.refuse_if_changed(caller)
             yield piece
 
     async def current_revision(self) -> int:
@@ -66,7 +76,8 @@ class KVService:
         quota = self._quota
         if not (quota.roomy or quota.has_room(put_cost_bytes(request))):
             await self._core.refuse_for_space()
-        response: pb.PutResponse = await self._proposer.propose("put", request)
+        caller = await self._access.caller(context) if self._auth.enabled else ANONYMOUS
+        response: pb.PutResponse = await self._proposer.propose("put", request, None, caller)
         return response
 
     async def delete_range(self, request: pb.DeleteRangeRequest, context: CallContext) -> pb.DeleteRangeResponse:
@@ -74,7 +85,8 @@ class KVService:
         check_delete_range(request)
         if context.metadata and wants_leader(context):
             self._core.require_leader()
-        response: pb.DeleteRangeResponse = await self._proposer.propose("delete_range", request)
+        caller = await self._access.caller(context) if self._auth.enabled else ANONYMOUS
+        response: pb.DeleteRangeResponse = await self._proposer.propose("delete_range", request, None, caller)
         return response
 
     async def txn(self, request: pb.TxnRequest, context: CallContext) -> pb.TxnResponse:
@@ -84,15 +96,18 @@ class KVService:
         if context.metadata and wants_leader(context):
             self._core.require_leader()
         if plan.read_only:
-            return await self._read_only_txn(plan)
+            return await self._read_only_txn(plan, context)
         if plan.cost_bytes and not self._core.quota.has_room(plan.cost_bytes):
             await self._core.refuse_for_space()
-        response: pb.TxnResponse = await self._proposer.propose("txn", request, plan)
+        caller = await self._access.caller(context) if self._auth.enabled else ANONYMOUS
+        response: pb.TxnResponse = await self._proposer.propose("txn", request, plan, caller)
         return response
 
-    async def _read_only_txn(self, plan: TxnPlan) -> pb.TxnResponse:
+    async def _read_only_txn(self, plan: TxnPlan, context: CallContext) -> pb.TxnResponse:
         if not all(request.serializable for _, request in (*plan.success, *plan.failure)):
             await self._proposer.linearize()
+        if self._auth.enabled:
+            await self._access.require_txn(context, plan)
         try:
             response = apply_txn(self._store, plan)
         except StoreError as error:
@@ -104,6 +119,8 @@ class KVService:
         """KV.Compact; `physical` waits until what was compacted is gone from the disk."""
         if context.metadata and wants_leader(context):
             self._core.require_leader()
+        if self._auth.enabled:
+            await self._access.require_admin(context)
         response: pb.CompactionResponse = await self._proposer.propose("compaction", request)
         if request.physical:
             await self._core.compactor.finished()

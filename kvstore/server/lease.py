@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kvstore.apply import LEASE_COST_BYTES
+from kvstore.auth import ANONYMOUS
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import LeaseNotFoundError
 from kvstore.server.context import CallContext, wants_leader
@@ -26,18 +27,21 @@ class LeaseService:
         core = self._core
         if wants_leader(context):
             core.require_leader()
+        caller = await core.access.require_user(context) if core.auth.enabled else ANONYMOUS
         if not core.quota.has_room(LEASE_COST_BYTES):
             await core.refuse_for_space()
         if request.ID == 0:
             request = pb.LeaseGrantRequest(TTL=request.TTL, ID=core.proposer.next_id() & _ID_MASK)
-        response: pb.LeaseGrantResponse = await core.proposer.propose("lease_grant", request)
+        response: pb.LeaseGrantResponse = await core.proposer.propose("lease_grant", request, None, caller)
         return response
 
     async def lease_revoke(self, request: pb.LeaseRevokeRequest, context: CallContext) -> pb.LeaseRevokeResponse:
         """Lease.LeaseRevoke; its keys go with it, in one revision."""
         if wants_leader(context):
             self._core.require_leader()
-        response: pb.LeaseRevokeResponse = await self._core.proposer.propose("lease_revoke", request)
+        core = self._core
+        caller = await core.access.require_user(context) if core.auth.enabled else ANONYMOUS
+        response: pb.LeaseRevokeResponse = await core.proposer.propose("lease_revoke", request, None, caller)
         return response
 
     async def renew(self, lease_id: int) -> pb.LeaseKeepAliveResponse:
@@ -60,7 +64,10 @@ class LeaseService:
         """Lease.LeaseKeepAlive."""
         if wants_leader(context):
             self._core.require_leader()
+        core = self._core
         async for request in requests:
+            if core.auth.enabled:
+                await core.access.require_lease(context, request.ID, read=False)
             yield await self.renew(request.ID)
 
     async def lease_time_to_live(
@@ -70,6 +77,11 @@ class LeaseService:
         if wants_leader(context):
             self._core.require_leader()
         core = self._core
+        if core.auth.enabled:
+            if request.keys:
+                await core.access.require_lease(context, request.ID, read=True)
+            else:
+                await core.access.require_user(context)
         response = pb.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
         core.headers.fill(response.header, core.store.revision)
         try:
@@ -88,6 +100,8 @@ class LeaseService:
         if wants_leader(context):
             self._core.require_leader()
         core = self._core
+        if core.auth.enabled:
+            await core.access.require_all_leases(context)
         response = pb.LeaseLeasesResponse()
         core.headers.fill(response.header, core.store.revision)
         for lease in core.lessor.leases():

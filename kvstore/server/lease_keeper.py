@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from kvstore.auth import TRUSTED
 from kvstore.environment import Clock
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
@@ -77,7 +78,7 @@ class LeaseKeeper:
 
     async def _revoke(self, lease_id: int) -> None:
         try:
-            await self._proposer.propose("lease_revoke", pb.LeaseRevokeRequest(ID=lease_id))
+            await self._proposer.propose("lease_revoke", pb.LeaseRevokeRequest(ID=lease_id), caller=TRUSTED)
         except EtcdError as error:  # gone meanwhile, or to be tried again in the next round
             logger.debug("lease not revoked", extra={"fields": {"lease-id": lease_id, "error": error.message}})
         finally:

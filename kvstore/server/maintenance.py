@@ -44,6 +44,8 @@ class MaintenanceService:
 
     async def status(self, request: pb.StatusRequest, context: CallContext) -> pb.StatusResponse:
         """Maintenance.Status of this member."""
+        if self._core.auth.enabled:
+            await self._core.access.require_user(context)
         core = self._core
         response = pb.StatusResponse(
             version=SERVER_VERSION,
@@ -70,11 +72,16 @@ class MaintenanceService:
 
     async def alarm(self, request: pb.AlarmRequest, context: CallContext) -> pb.AlarmResponse:
         """Maintenance.Alarm: list, raise, disarm."""
+        access = self._core.access
+        if self._core.auth.enabled:
+            await (access.require_user if request.action == pb.AlarmRequest.GET else access.require_admin)(context)
         response: pb.AlarmResponse = await self._core.proposer.propose("alarm", request)
         return response
 
     async def defragment(self, request: pb.DefragmentRequest, context: CallContext) -> pb.DefragmentResponse:
         """Maintenance.Defragment of this member's file; reads and writes go on."""
+        if self._core.auth.enabled:
+            await self._core.access.require_admin(context)
         logger.info("starting defragment")
         self.on_defragment(True)
         try:
@@ -89,6 +96,8 @@ class MaintenanceService:
 
     async def hash(self, request: pb.HashRequest, context: CallContext) -> pb.HashResponse:
         """Maintenance.Hash of everything stored, which members need not agree on; for tests."""
+        if self._core.auth.enabled:
+            await self._core.access.require_admin(context)
         core = self._core
         rows = [row for pair in core.backend.scan_revisions(b"") for row in pair]
         for bucket in BUCKETS:
@@ -100,6 +109,8 @@ class MaintenanceService:
 
     async def hash_kv(self, request: pb.HashKVRequest, context: CallContext) -> pb.HashKVResponse:
         """Maintenance.HashKV up to a revision."""
+        if self._core.auth.enabled:
+            await self._core.access.require_admin(context)
         core = self._core
         try:
             computed = await self._hashes.at(request.revision)
@@ -113,6 +124,8 @@ class MaintenanceService:
 
     async def snapshot(self, request: pb.SnapshotRequest, context: CallContext) -> AsyncIterator[pb.SnapshotResponse]:
         """Maintenance.Snapshot: the database file in pieces, and the SHA-256 of them all as the last one."""
+        if self._core.auth.enabled:
+            await self._core.access.require_admin(context)
         core = self._core
         files = core.environment.files
         path = core.backend.path + f".snapshot.{core.proposer.next_id():016x}"
@@ -138,6 +151,8 @@ class MaintenanceService:
 
     async def move_leader(self, request: pb.MoveLeaderRequest, context: CallContext) -> pb.MoveLeaderResponse:
         """Maintenance.MoveLeader to another voter."""
+        if self._core.auth.enabled:
+            await self._core.access.require_admin(context)
         core = self._core
         if not core.consensus.is_leader:
             raise catalogue.NOT_LEADER.error()
@@ -156,4 +171,6 @@ class MaintenanceService:
 
     async def downgrade(self, request: pb.DowngradeRequest, context: CallContext) -> pb.DowngradeResponse:
         """Maintenance.Downgrade: validate, enable, cancel."""
+        if self._core.auth.enabled:
+            await self._core.access.require_admin(context)
         return await self._downgrades.answer(request)

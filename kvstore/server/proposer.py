@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from kvstore.apply import Proposal, StateMachine
+from kvstore.auth import ANONYMOUS, ROOT, TRUSTED, AuthInfo, AuthStore
 from kvstore.environment import Clock, TimerHandle
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import raft_internal_pb2
@@ -32,11 +33,15 @@ PENDING_MAX = 20_000
 SWEEP_SECONDS = 0.5
 """How often requests that waited too long are looked for."""
 
+TRUSTED_ATTEMPTS = 10
+"""How often the member's own requests are made when users and roles change all the while."""
+
 _FIELD_TAGS = {
     descriptor.name: encode_varint(descriptor.number << 3 | 2)
     for descriptor in raft_internal_pb2.InternalRaftRequest.DESCRIPTOR.fields
 }
 _HEADER_TAG = _FIELD_TAGS["header"]
+_SHORT_SIZES = [encode_varint(size) for size in range(16)]
 
 
 class Proposer:
@@ -55,6 +60,7 @@ class Proposer:
         consensus: Consensus,
         state_machine: StateMachine,
         ids: RequestIds,
+        auth: AuthStore,
         clock: Clock,
         *,
         timeout_seconds: float = 7.0,
@@ -63,6 +69,7 @@ class Proposer:
         self._consensus = consensus
         self._state_machine = state_machine
         self._ids = ids
+        self._auth = auth
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._request_bytes_max = request_bytes_max
@@ -86,13 +93,14 @@ class Proposer:
         """An id no request in the cluster has."""
         return self._ids.next()
 
-    async def propose(self, field: str, request: Message, prepared: Any = None) -> Any:
+    async def propose(self, field: str, request: Message, prepared: Any = None, caller: AuthInfo = ANONYMOUS) -> Any:
         """Send a request through the log; returns the response.
 
         The request must not be changed until this returns.
 
         Args:
             prepared: what to hand the applier here in place of the request, if something was made of it already.
+            caller: who asks, for the log to decide whether they may.
 
         Raises:
             EtcdError: it was refused, it is too large, or nothing was heard of it in time.
@@ -101,21 +109,28 @@ class Proposer:
             raise self._refuse_all.error()
         if len(self._pending) >= PENDING_MAX:
             raise catalogue.TOO_MANY_REQUESTS.error()
+        if caller is TRUSTED:
+            return await self._propose_as_root(field, request, prepared)
         payload = request.SerializeToString()
         wire_id = self._ids.next_wire()
-        data = b"%b%b%b%b%c\x08%b" % (
+        if caller is ANONYMOUS:
+            header_size = _SHORT_SIZES[len(wire_id) + 1]
+        else:
+            wire_id += _identity_wire(caller)
+            header_size = encode_varint(len(wire_id) + 1)
+        data = b"%b%b%b%b%b\x08%b" % (
             _FIELD_TAGS[field],
             encode_varint(len(payload)),
             payload,
             _HEADER_TAG,
-            len(wire_id) + 1,
+            header_size,
             wire_id,
         )
         if len(data) > self._request_bytes_max:
             raise catalogue.REQUEST_TOO_LARGE.error()
         future: asyncio.Future[Any] = self._loop.create_future()
         self._pending[data] = Proposal(
-            field, prepared or request, future, self._clock.monotonic() + self._timeout_seconds
+            field, prepared or request, future, self._clock.monotonic() + self._timeout_seconds, caller
         )
         if self._timer is None:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
@@ -129,6 +144,19 @@ class Proposer:
         if isinstance(result, Exception):
             raise to_client_error(result)
         return result
+
+    async def _propose_as_root(self, field: str, request: Message, prepared: Any) -> Any:
+        """Propose what the member itself wants, and again when users or roles changed on the way."""
+        for _ in range(TRUSTED_ATTEMPTS):
+            caller = AuthInfo(ROOT, self._auth.revision) if self._auth.enabled else ANONYMOUS
+            try:
+                return await self.propose(field, request, prepared, caller)
+            except EtcdError as error:
+                overtaken = catalogue.USER_EMPTY if caller is ANONYMOUS else catalogue.AUTH_OLD_REVISION
+                if error.message != overtaken.text or not self._auth.enabled:
+                    raise
+                refusal = error
+        raise refusal
 
     async def linearize(self) -> None:
         """Return when this member has applied everything acknowledged before the call.
@@ -165,6 +193,12 @@ class Proposer:
             _fail(proposal, catalogue.TIMED_OUT)
         if self._pending:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
+
+
+def _identity_wire(caller: AuthInfo) -> bytes:
+    """Fields 2 and 3 of `RequestHeader`."""
+    name = caller.username.encode()
+    return b"\x12%b%b\x18%b" % (encode_varint(len(name)), name, encode_varint(caller.revision))
 
 
 def _fail(proposal: Proposal, refusal: Refusal) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-from kvstore.errors import EtcdError
+from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import WatchReply, encode_varint, event_wire
 from kvstore.server import catalogue
@@ -19,6 +19,13 @@ from kvstore.server.core import MemberCore
 __all__ = ["WatchService", "WatchSession"]
 
 _EVENTS_TAG = b"\x5a"  # field 11, length-delimited
+
+# What refusals are called inside a text, by grpc-go.
+_CODE_NAMES = {
+    StatusCode.INVALID_ARGUMENT: "InvalidArgument",
+    StatusCode.PERMISSION_DENIED: "PermissionDenied",
+    StatusCode.UNAUTHENTICATED: "Unauthenticated",
+}
 
 
 class WatchSession:
@@ -52,6 +59,10 @@ class WatchSession:
             self._stream.cancel(request.cancel_request.watch_id)
         elif kind == "progress_request":
             self._stream.request_progress()
+
+    def refuse(self, reason: str) -> None:
+        """Answer a create request with a watcher that is cancelled at once."""
+        self._stream.refuse(reason)
 
     def _create(self, request: pb.WatchCreateRequest) -> None:
         if request.start_revision < 0:
@@ -162,7 +173,7 @@ class WatchService:
             self._core.require_leader()
         woken = asyncio.Event()
         session = self.open(woken.set)
-        reader = asyncio.get_running_loop().create_task(_read(requests, session))
+        reader = asyncio.get_running_loop().create_task(self._read(requests, session, context))
         reader.add_done_callback(lambda _: woken.set())
         try:
             while True:
@@ -179,7 +190,22 @@ class WatchService:
             reader.cancel()
             session.close()
 
+    async def _read(
+        self, requests: AsyncIterator[pb.WatchRequest], session: WatchSession, context: CallContext
+    ) -> None:
+        auth = self._core.auth
+        async for request in requests:
+            if auth.enabled and request.HasField("create_request") and request.create_request.start_revision >= 0:
+                refusal = await self._refusal(request.create_request, context)
+                if refusal is not None:
+                    session.refuse(f"rpc error: code = {_CODE_NAMES[refusal.code]} desc = {refusal.message}")
+                    continue
+            session.handle(request)
 
-async def _read(requests: AsyncIterator[pb.WatchRequest], session: WatchSession) -> None:
-    async for request in requests:
-        session.handle(request)
+    async def _refusal(self, request: pb.WatchCreateRequest, context: CallContext) -> EtcdError | None:
+        """Why the caller may not watch a range. Asked once: a watcher outlives the permission it was made with."""
+        try:
+            await self._core.access.require_read(context, request.key or b"\0", request.range_end)
+        except EtcdError as error:
+            return error
+        return None
