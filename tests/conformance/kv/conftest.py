@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,9 +11,7 @@ from kvstore.app import Options, start_member
 from kvstore.client import Client
 from kvstore.client.grpc import GrpcClient
 from kvstore.environment import real_environment
-from tests.integration.etcd_process import READY_LINE, EtcdProcess, binary, free_ports
-
-READY_SECONDS_MAX = 20.0
+from tests.integration.etcd_process import MINI_ETCD, EtcdProcess, binary
 
 
 @pytest.fixture(scope="session")
@@ -32,36 +27,10 @@ def reference_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 @pytest.fixture(scope="session")
 def mini_etcd_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Our server as a process."""
-    directory: Path = tmp_path_factory.mktemp("mini-etcd")
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    command = [
-        sys.executable,
-        "-m",
-        "kvstore",
-        f"--data-dir={directory / 'data'}",
-        f"--listen-client-urls={url}",
-        f"--advertise-client-urls={url}",
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3])
-    log: list[bytes] = []
-    ready = threading.Event()
-
-    def read_log() -> None:
-        assert process.stderr is not None
-        with process.stderr as lines:
-            for line in lines:
-                log.append(line)
-                if READY_LINE in line:
-                    ready.set()
-        ready.set()
-
-    threading.Thread(target=read_log, daemon=True).start()
-    assert ready.wait(READY_SECONDS_MAX), log
-    assert process.poll() is None, b"".join(log).decode()
-    yield url
-    process.terminate()
-    assert process.wait(10) == 0, b"".join(log).decode()
+    with EtcdProcess.start(tmp_path_factory.mktemp("mini-etcd"), program=MINI_ETCD) as process:
+        yield process.endpoint
+        process.stop()
+        assert process.process.returncode == 0, b"".join(process.log).decode()
 
 
 @pytest.fixture
