@@ -9,60 +9,67 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from kvstore.app.flags import FlagError, help_text, parse_flags
+from kvstore.app.flags import ConflictError, FlagError, ParsedFlags, UsageError, help_text, parse_flags, shown_arguments
 
 __all__ = ["main"]
 
+_PROXIES = ("gateway", "grpc-proxy")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; returns the exit status: 0 after a clean stop, 1 when it cannot start or fails, 2 for wrong flags."""
+    """Run; returns the exit status: 0 after a clean stop, 1 when it cannot start or fails, 2 for a malformed line."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if "-h" in arguments:
-        sys.stdout.write(help_text())
-        return 0
-    if arguments and arguments[0] in ("gateway", "grpc-proxy"):
-        return _refuse(f"subcommand {arguments[0]!r} is not available", 2)
+    if arguments and arguments[0] in _PROXIES:
+        return _refuse(f"{arguments[0]} is not available: clients connect to the members themselves")
     try:
         flags = parse_flags(arguments, os.environ, _read_text)
+    except UsageError as error:
+        return _refuse(f"{error}. See 'mini-etcd --help'")
     except FlagError as error:
-        return _refuse(f"{error}. See 'mini-etcd --help'.", 2)
+        return _report(error)
     if flags["help"]:
         sys.stdout.write(help_text())
         return 0
     if flags["version"]:
-        from kvstore.server.version import SERVER_VERSION
-
-        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-        sys.stdout.write(
-            f"etcd Version: {SERVER_VERSION}\nImplementation: mini-etcd\n"
-            f"Python Version: {platform.python_version()}\nOS/Arch: {sys.platform}/{machine}\n"
-        )
+        sys.stdout.write(_version_text())
         return 0
-    return _serve(flags)
+    return _serve(flags, arguments)
 
 
-def _serve(flags: Any) -> int:
+def _version_text() -> str:
+    from kvstore.server.version import SERVER_VERSION
+
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return (
+        f"etcd Version: {SERVER_VERSION}\nImplementation: mini-etcd\n"
+        f"Python Version: {platform.python_version()}\nOS/Arch: {sys.platform}/{machine}\n"
+    )
+
+
+def _serve(flags: ParsedFlags, arguments: Sequence[str]) -> int:
     import logging
 
     from kvstore.app.logs import configure_logging
     from kvstore.app.member import StartError
     from kvstore.app.serve import serve
-    from kvstore.app.settings import settings_of
+    from kvstore.app.settings import log_settings_of, settings_of
     from kvstore.environment import real_environment
 
+    environment = real_environment()
+    try:
+        configure_logging(log_settings_of(flags), environment.clock.now)
+    except (OSError, ValueError) as error:
+        return _report(error)
+    logger = logging.getLogger(__name__)
+    logger.info("Running: ", extra={"fields": {"args": shown_arguments(arguments)}})
     try:
         settings = settings_of(flags)
     except FlagError as error:
-        return _refuse(f"{error}. See 'mini-etcd --help'.", 1)
+        return _report(error)
+    for notice in flags.notices:
+        logger.log(notice.level, notice.message, extra={"fields": dict(notice.fields)})
     try:
-        configure_logging(settings.log_level, settings.log_outputs)
-    except (OSError, ValueError) as error:
-        return _refuse(str(error), 1)
-    logger = logging.getLogger(__name__)
-    for warning in flags.warnings:
-        logger.warning(warning)
-    try:
-        _runner()(serve(settings, real_environment()))
+        _runner()(serve(settings, environment))
     except StartError as error:
         logger.critical(str(error))
         return 1
@@ -85,9 +92,26 @@ def _read_text(path: str) -> str:
         return file.read()
 
 
-def _refuse(reason: str, status: int) -> int:
+def _report(error: Exception) -> int:
+    """Say in the log what is wrong with the flags: the log that was asked for, or else standard error."""
+    import logging
+
+    from kvstore.app.logs import LogSettings, configure_logging
+    from kvstore.environment import real_environment
+
+    if not logging.getLogger().handlers:
+        configure_logging(LogSettings(), real_environment().clock.now)
+    logger = logging.getLogger(__name__)
+    if isinstance(error, ConflictError):
+        logger.critical(str(error), extra={"fields": {"environment-variable": error.variable}})
+    else:
+        logger.warning("failed to verify flags", extra={"fields": {"error": str(error)}})
+    return 1
+
+
+def _refuse(reason: str) -> int:
     sys.stderr.write(f"mini-etcd: {reason}\n")
-    return status
+    return 2
 
 
 if __name__ == "__main__":

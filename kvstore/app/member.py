@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from kvstore.app.options import Options
 from kvstore.apply import Alarms, Applier, HeaderSource, Membership, Quota, StateMachine
 from kvstore.apply import Member as ClusterMember
 from kvstore.auth import AuthStore
@@ -20,9 +20,9 @@ from kvstore.mvcc import Lessor, Store, WatchHub
 from kvstore.server import catalogue
 from kvstore.server.access import Access
 from kvstore.server.auth import AuthService
-from kvstore.server.auto_compaction import AutoCompaction, Retention
+from kvstore.server.auto_compaction import AutoCompaction
 from kvstore.server.cluster import ClusterService
-from kvstore.server.compactor import PAUSE_SECONDS, Compactor
+from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartConsensus
 from kvstore.server.contention import Contention
 from kvstore.server.core import MemberCore
@@ -38,20 +38,16 @@ from kvstore.server.lock import LockService
 from kvstore.server.machine import LoggedMachine
 from kvstore.server.maintenance import MaintenanceService
 from kvstore.server.metrics import MemberMetrics
-from kvstore.server.passwords import DEFAULT_BCRYPT_COST, PasswordHasher
-from kvstore.server.progress import DEFAULT_PROGRESS_INTERVAL_SECONDS, ProgressReporter
-from kvstore.server.proposer import DEFAULT_REQUEST_BYTES_MAX, Proposer
+from kvstore.server.passwords import PasswordHasher
+from kvstore.server.progress import ProgressReporter
+from kvstore.server.proposer import Proposer
 from kvstore.server.request_ids import RequestIds
-from kvstore.server.snapshotter import DEFAULT_CATCH_UP_ENTRIES, DEFAULT_SNAPSHOT_COUNT, Snapshotter
-from kvstore.server.tokens import DEFAULT_TOKEN_TTL_SECONDS, parse_token_options
-from kvstore.server.validation import DEFAULT_TXN_OPERATIONS_MAX
+from kvstore.server.snapshotter import Snapshotter
+from kvstore.server.tokens import parse_token_options
 from kvstore.server.watch import WatchService
 from raft.errors import RaftError
 
 __all__ = ["Member", "Options", "Services", "StartError", "start_member"]
-
-DEFAULT_PEER_URL = "http://localhost:2380"
-DEFAULT_CLIENT_URL = "http://localhost:2379"
 
 _IDENTITY_KEY = b"local"
 """In the `cluster` bucket: the same bytes as the log's metadata."""
@@ -61,61 +57,6 @@ logger = logging.getLogger(__name__)
 
 class StartError(Exception):
     """A member cannot start; the message is for whoever started it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What can be chosen about a member. Names and defaults are those of etcd's flags, unless design says otherwise.
-
-    Attributes:
-        data_dir: "" means `<name>.etcd`.
-        initial_cluster: `name=peer URL,…`; "" means this member alone.
-        quota_backend_bytes: 0 means 2 GiB, negative no limit.
-        lease_checkpoint_interval_seconds: None leaves remaining times to the leader's memory.
-        auth_token: `simple`, `jwt,…` or "" for no tokens.
-        client_cert_auth: whether clients must have certificates, whose common names are then names of users.
-        sync: False acknowledges writes before they are on disk (`--unsafe-no-fsync`).
-    """
-
-    name: str = "default"
-    data_dir: str = ""
-    wal_dir: str = ""
-    initial_cluster: str = ""
-    initial_cluster_token: str = "etcd-cluster"  # noqa: S105  a name, not a secret
-    initial_advertise_peer_urls: tuple[str, ...] = (DEFAULT_PEER_URL,)
-    advertise_client_urls: tuple[str, ...] = (DEFAULT_CLIENT_URL,)
-    heartbeat_interval_ms: int = 50
-    election_timeout_ms: int = 150
-    pre_vote: bool = True
-    snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
-    snapshot_catchup_entries: int = DEFAULT_CATCH_UP_ENTRIES
-    quota_backend_bytes: int = 0
-    max_txn_ops: int = DEFAULT_TXN_OPERATIONS_MAX
-    max_request_bytes: int = DEFAULT_REQUEST_BYTES_MAX
-    auto_compaction: Retention = field(default_factory=Retention)
-    compaction_sleep_interval_seconds: float = PAUSE_SECONDS
-    watch_progress_notify_interval_seconds: float = DEFAULT_PROGRESS_INTERVAL_SECONDS
-    lease_checkpoint_interval_seconds: float | None = None
-    auth_token: str = "simple"  # noqa: S105  a kind, not a secret
-    auth_token_ttl_seconds: int = DEFAULT_TOKEN_TTL_SECONDS
-    bcrypt_cost: int = DEFAULT_BCRYPT_COST
-    client_cert_auth: bool = False
-    sync: bool = True
-
-    @property
-    def data_path(self) -> str:
-        """Where the member keeps everything."""
-        return self.data_dir or f"{self.name}.etcd"
-
-    @property
-    def minimum_lease_ttl_seconds(self) -> int:
-        """Leases shorter than one and a half election timeouts would run out under a change of leader."""
-        return max(2, math.ceil(1.5 * self.election_timeout_ms / 1000))
-
-    @property
-    def request_timeout_seconds(self) -> float:
-        """How long a write may take: five seconds for the disk, two elections for the leader."""
-        return 5.0 + 2 * self.election_timeout_ms / 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,10 +62,11 @@ async def _open_ports(settings: Settings, member: Member, environment: Environme
         limits=settings.limits,
         clock=environment.clock,
         observer=status.calls,
+        access=settings.access,
     )
     fronts.append(front)
     listen: Callable[..., Awaitable[list[str]]] = front.listen
-    for url in await _listening(listen, settings.listen_client_urls, tls):
+    for url in await _listening(listen, (*settings.listen_client_urls, *settings.listen_client_http_urls), tls):
         secure = url.startswith(("https", "unixs"))
         logger.info(
             f"serving client traffic {'securely' if secure else 'insecurely'}", extra={"fields": {"address": url}}

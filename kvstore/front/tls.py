@@ -26,6 +26,7 @@ class ServerTLS:
         crl: `--client-crl-file`.
         min_version, max_version: `--tls-min-version`, `--tls-max-version`: "TLS1.2", "TLS1.3", or "" for the default.
         cipher_suites: `--cipher-suites` in their IANA names; only those of TLS 1.2 can be chosen.
+        allowed_hostnames: `--client-cert-allowed-hostname`: names of which a client certificate must have one.
     """
 
     cert: str
@@ -36,6 +37,7 @@ class ServerTLS:
     min_version: str = "TLS1.2"
     max_version: str = ""
     cipher_suites: tuple[str, ...] = ()
+    allowed_hostnames: tuple[str, ...] = ()
 
 
 def server_context(tls: ServerTLS) -> ssl.SSLContext:

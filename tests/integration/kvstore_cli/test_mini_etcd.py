@@ -86,18 +86,29 @@ def test_version_and_help() -> None:
 
 
 def test_wrong_flags_are_one_line(tmp_path: Path) -> None:
-    for arguments, status in (
-        (("--bogus",), 2),
-        (("--snapshot-count=x",), 2),
-        (("grpc-proxy", "start"), 2),
-        (("--listen-client-urls=http://127.0.0.1:1",), 1),
-        (("--log-level=loud",), 1),
-        ((f"--config-file={tmp_path / 'none'}",), 2),
+    """Malformed ones are told in plain text, as Go does; others in the log, with etcd's words."""
+    for arguments in (("--bogus",), ("--snapshot-count=x",), ("grpc-proxy", "start"), ("gateway",)):
+        refused = run(*arguments)
+        assert refused.returncode == 2
+        (line,) = refused.stderr.splitlines()
+        assert line.startswith("mini-etcd: ")
+    for arguments, error in (
+        (("bogus",), "'bogus' is not a valid flag"),
+        (("--listen-client-urls=http://127.0.0.1:1",), "--advertise-client-urls is required when"),
+        (("--log-level=loud",), 'unrecognized level: "loud"'),
+        (("--log-format=xml",), "unknown log format: xml, supported values json, console"),
+        ((f"--config-file={tmp_path / 'none'}",), f"open {tmp_path / 'none'}: no such file or directory"),
+        (("--enable-log-rotation",), "--log-outputs requires a single file path"),
     ):
         refused = run(*arguments)
-        assert refused.returncode == status
-        assert len(refused.stderr.splitlines()) == 1
-        assert refused.stderr.startswith("mini-etcd: ")
+        assert refused.returncode == 1
+        line = json.loads(refused.stderr.splitlines()[-1])
+        assert (line["level"], line["msg"]) == ("warn", "failed to verify flags")
+        assert line["error"].startswith(error)
+    refused = run("--name=y", ETCD_NAME="x")
+    assert refused.returncode == 1
+    line = json.loads(refused.stderr)
+    assert (line["level"], line["environment-variable"]) == ("fatal", "ETCD_NAME")
 
 
 def test_log_lines_have_etcd_s_keys(server: Server) -> None:
@@ -106,7 +117,7 @@ def test_log_lines_have_etcd_s_keys(server: Server) -> None:
     for line in server.log:
         assert {"level", "ts", "caller", "msg"} <= set(line)
         assert line["level"] in ("debug", "info", "warn")
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d{4}", line["ts"])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d{4})", line["ts"])
         assert re.fullmatch(r"[\w/.-]+:\d+", line["caller"])
 
 
@@ -137,10 +148,10 @@ def test_what_is_taken_is_one_clear_line(server: Server, tmp_path: Path) -> None
     ):
         refused = run(*arguments)
         assert refused.returncode == 1
-        (line,) = refused.stderr.splitlines()
+        line = refused.stderr.splitlines()[-1]
         assert message in json.loads(line)["msg"]
     refused = run(*server.flags, ETCD_BOGUS="1")
-    assert "unrecognized environment variable ETCD_BOGUS=1" in refused.stderr
+    assert '"unrecognized environment variable","environment-variable":"ETCD_BOGUS"' in refused.stderr
 
 
 def test_http_endpoints(server: Server) -> None:
