@@ -38,6 +38,15 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS + WINDOW
 DATA, HEADERS, RST_STREAM, PING, GOAWAY = 0, 1, 3, 6, 7
 END_STREAM, END_HEADERS = 1, 4
 
+
+def update_txn(key: bytes, value: bytes) -> pb.TxnRequest:
+    """Kubernetes' update: put if the key is as it was read, else read it. The comparison holds for any key there is."""
+    compare = pb.Compare(key=key, target=pb.Compare.MOD, result=pb.Compare.GREATER, mod_revision=0)
+    put = pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
+    read = pb.RequestOp(request_range=pb.RangeRequest(key=key))
+    return pb.TxnRequest(compare=[compare], success=[put], failure=[read])
+
+
 CALLS: dict[str, tuple[str, Callable[[int, bytes], bytes]]] = {
     "put": (
         "/etcdserverpb.KV/Put",
@@ -50,6 +59,10 @@ CALLS: dict[str, tuple[str, Callable[[int, bytes], bytes]]] = {
     "get-serializable": (
         "/etcdserverpb.KV/Range",
         lambda number, value: pb.RangeRequest(key=b"bench/%08d" % number, serializable=True).SerializeToString(),
+    ),
+    "txn": (
+        "/etcdserverpb.KV/Txn",
+        lambda number, value: update_txn(b"bench/%08d" % number, value).SerializeToString(),
     ),
     "status": ("/etcdserverpb.Maintenance/Status", lambda number, value: b""),
 }
@@ -69,13 +82,20 @@ class Load:
         self.deadlines = arguments.deadlines
         self.streams = arguments.streams
         self.stop_at = float("inf")
+        self.calls_left = arguments.calls or sys.maxsize
         self.latencies: list[float] = []
         self.open = arguments.connections
         self.error = ""
         self.finished = asyncio.Event()
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether another call is to be made."""
+        return self.calls_left > 0 and time.perf_counter() < self.stop_at
+
     def message(self) -> bytes:
         """The next request."""
+        self.calls_left -= 1
         return self.messages[next(self.numbers) % len(self.messages)]
 
     def fail(self, error: str) -> None:
@@ -149,7 +169,7 @@ class Connection(asyncio.Protocol):
             elif kind == HEADERS and flags & END_STREAM:
                 if not self.over(stream_id):
                     break
-                if time.perf_counter() < self.load.stop_at:
+                if self.load.wants_more:
                     out.append(self.call())
             elif kind == PING and not flags & 1:
                 out.append(b"\x00\x00\x08\x06\x01" + data[position + 5 : after])
@@ -215,6 +235,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--streams", type=int, default=1, help="calls at a time on each connection")
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--calls", type=int, default=0, help="stop after so many, if that comes first")
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--value-bytes", type=int, default=256)
     parser.add_argument("--deadlines", action="store_true", help="send a deadline, another with each call")
