@@ -10,7 +10,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from kvstore.front.grpc import (
     TRAILERS_OK,
     MessageReader,
     frame_message,
+    frame_messages,
     status_block,
     status_only_block,
 )
@@ -271,7 +272,10 @@ class StreamCall(Call):
         try:
             async with aclosing(await self._responses()) as responses:
                 async for response in responses:
-                    await self._send(response if type(response) is bytes else response.SerializeToString())
+                    if type(response) is list:
+                        await self._send(response)
+                    else:
+                        await self._send((response if type(response) is bytes else response.SerializeToString(),))
         except asyncio.CancelledError as error:
             self._fail_with(error)
             raise
@@ -293,15 +297,16 @@ class StreamCall(Call):
             responses = handler(request, self.context)
         return responses if hasattr(responses, "aclose") else _generator(responses)
 
-    async def _send(self, message: bytes) -> None:
+    async def _send(self, messages: Sequence[bytes]) -> None:
         driver = self.driver
         connection = driver.connection
         if not self._headers_sent:
             self._headers_sent = True
             connection.send_headers(self.stream_id, FIELDS_OK)
         if driver.observer is not None:
-            driver.observer.message_sent(self.method, len(message))
-        backlog_bytes = connection.send_data(self.stream_id, frame_message(message))
+            for message in messages:
+                driver.observer.message_sent(self.method, len(message))
+        backlog_bytes = connection.send_data(self.stream_id, frame_messages(messages))
         driver.schedule_flush()
         if backlog_bytes > connection.limits.stream_backlog_bytes:
             self._room = driver.loop.create_future()

@@ -158,8 +158,11 @@ async def _stream(method: Method, body: Body, context: CallContext) -> HttpRespo
     return HttpResponse(200, _lines(method, first, responses), JSON)
 
 
+_Response = Message | bytes | list[bytes]  # what streams yield
+
+
 async def _lines(
-    method: Method, first: Message | bytes, responses: AsyncGenerator[Message | bytes, None]
+    method: Method, first: _Response, responses: AsyncGenerator[_Response, None]
 ) -> AsyncGenerator[bytes, None]:
     async with aclosing(responses):
         yield _line(method, first)
@@ -249,7 +252,9 @@ class _ObjectSplitter:
         return "".join((*self._parts, self._held)).strip()
 
 
-def _line(method: Method, response: Message | bytes) -> bytes:
+def _line(method: Method, response: _Response) -> bytes:
+    if isinstance(response, list):
+        return b"".join(_line(method, message) for message in response)
     message = method.response_type.FromString(response) if isinstance(response, bytes) else response
     return b'{"result":' + _to_json(message) + b"}\n"
 

@@ -6,6 +6,7 @@ Texts of errors are grpc-go's, which is what clients of etcd know.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from kvstore.errors import EtcdError, StatusCode
@@ -16,6 +17,7 @@ __all__ = [
     "MessageReader",
     "encode_field",
     "frame_message",
+    "frame_messages",
     "parse_timeout",
     "status_block",
     "status_only_block",
@@ -67,6 +69,14 @@ def status_only_block(code: StatusCode, message: str) -> bytes:
 def frame_message(message: bytes) -> bytes:
     """A message as it goes into DATA frames."""
     return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+def frame_messages(messages: Sequence[bytes]) -> bytes:
+    """Several, one after the other."""
+    parts: list[bytes] = []
+    for message in messages:
+        parts += (b"\x00", len(message).to_bytes(4, "big"), message)
+    return b"".join(parts)
 
 
 @lru_cache(maxsize=1024)  # clients count down from the same few values

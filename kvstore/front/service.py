@@ -56,8 +56,9 @@ class Method:
     """One RPC.
 
     `handler` is an async function for UNARY (request, context), an async generator function for SERVER_STREAM (request,
-    context) and for BIDI_STREAM (async iterator of requests, context). It raises `EtcdError` to refuse. It is cancelled
-    when the client gives up.
+    context) and for BIDI_STREAM (async iterator of requests, context). A generator yields messages, in serialised form
+    or not, or lists of serialised ones. A handler raises `EtcdError` to refuse. It is cancelled when the client gives
+    up.
     """
 
     path: str

@@ -13,8 +13,11 @@ __all__ = ["CATCH_UP_BYTES", "CATCH_UP_KEYS", "CATCH_UP_REVISIONS", "CATCH_UP_SC
 CATCH_UP_REVISIONS = 1000
 """Revisions in one reply from history."""
 
-CATCH_UP_BYTES = 4 << 20
+CATCH_UP_BYTES = 1 << 20
 """Bytes after which a reply from history ends, at the next revision."""
+
+VALUES_PER_READ = 16
+"""Values read at once; each may be as large as a request."""
 
 CATCH_UP_SCAN = 4000
 """Changes of any key looked at for one reply from history."""
@@ -52,17 +55,23 @@ def read_history(store: Store, watcher: Watcher) -> tuple[list[Event], int]:
 
 def _read_by_key(store: Store, watcher: Watcher) -> tuple[list[Event], int]:
     changes = store.index.changes_since(watcher.key, watcher.end, watcher.next_revision)
-    next_revision = store.revision + 1
-    if len(changes) > CATCH_UP_REVISIONS:
-        # End where a revision ends; one revision may well have more changes than a batch should.
-        cut = CATCH_UP_REVISIONS
-        while cut < len(changes) and changes[cut][0] == changes[cut - 1][0]:
-            cut += 1
-        if cut < len(changes):
-            next_revision = changes[cut][0]
-            del changes[cut:]
-    events = [event for event in store.events_at(changes) if watcher.wants(event)]
-    return [_with_previous(store, watcher, event) for event in events], next_revision
+    events: list[Event] = []
+    position = size_bytes = 0
+    while position < min(len(changes), CATCH_UP_REVISIONS) and size_bytes < CATCH_UP_BYTES:
+        end = _end_of_revision(changes, min(position + VALUES_PER_READ, CATCH_UP_REVISIONS))
+        for event in store.events_at(changes[position:end]):
+            if watcher.wants(event):
+                size_bytes += len(event.kv)
+                events.append(_with_previous(store, watcher, event))
+        position = end
+    return events, changes[position][0] if position < len(changes) else store.revision + 1
+
+
+def _end_of_revision(changes: list[tuple[int, int, bool]], position: int) -> int:
+    """The first position from this one on where a revision ends: one may well have more changes than a batch should."""
+    while position < len(changes) and changes[position][0] == changes[position - 1][0]:
+        position += 1
+    return min(position, len(changes))
 
 
 def _with_previous(store: Store, watcher: Watcher, event: Event) -> Event:

@@ -4,7 +4,8 @@ A watcher is *synced* when everything up to the newest revision has been handed 
 is fed from the writes themselves. Otherwise it is behind, holds nothing but the revision it wants next, and reads
 history, a bounded batch each time its consumer asks. A synced watcher whose queue is full falls behind: its queue is
 dropped and read again from history later. So a consumer that does not consume costs a few words of memory, delays no
-write, and misses nothing, unless a compaction removes what it had yet to see, which cancels it.
+write, and misses nothing, unless a compaction removes what it had yet to see, which cancels it. The same becomes of
+whoever holds on to an event while many bytes are written after it, so that all queues together are bounded too.
 
 All events of one revision are handed over together.
 """
@@ -17,10 +18,13 @@ from dataclasses import dataclass
 from kvstore.mvcc.catch_up import read_history
 from kvstore.mvcc.event import Event
 from kvstore.mvcc.store import Store
-from kvstore.mvcc.watcher import QUEUE_BYTES_MAX, QUEUE_EVENTS_MAX, Watcher
+from kvstore.mvcc.watcher import LAG_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_EVENTS_MAX, TAKE_BYTES_MAX, Watcher
 from kvstore.mvcc.watcher_index import WatcherIndex
 
 __all__ = ["NO_WATCH_ID", "WatchHub", "WatchReply", "WatchStream"]
+
+REPLY_OVERHEAD_BYTES = 128
+"""What a reply counts for besides its events."""
 
 NO_WATCH_ID = -1
 """In replies that concern no watcher, or all of a stream."""
@@ -54,6 +58,9 @@ class WatchHub:
         self._store = store
         self._watchers: WatcherIndex[Watcher] = WatcherIndex()
         self._streams: dict[WatchStream, None] = {}
+        # Watchers with something in their queue, longest first, and how much had been written when that began.
+        self._waiting: dict[Watcher, int] = {}
+        self._written_bytes = 0
 
     def open(self, wake: Callable[[], None]) -> WatchStream:
         """A new stream. `wake` is called when it has something to `take` and had nothing before."""
@@ -68,17 +75,41 @@ class WatchHub:
             return
         woken: dict[WatchStream, None] = {}
         for event in events:
+            size_bytes = len(event.kv)
+            self._written_bytes += size_bytes
             for watcher in matching(event.key):
                 if not watcher.synced or event.revision < watcher.next_revision or not watcher.wants(event):
                     continue
+                if not watcher.queue:
+                    self._waiting[watcher] = self._written_bytes
                 watcher.queue.append(event)
-                watcher.queue_bytes += len(event.kv)
+                watcher.queue_bytes += size_bytes
                 if len(watcher.queue) > QUEUE_EVENTS_MAX or watcher.queue_bytes > QUEUE_BYTES_MAX:
-                    watcher.fall_behind()
+                    self._cut_off(watcher)
                 woken[watcher.stream] = None
                 watcher.stream.mark(watcher)
+        self._cut_off_the_slowest()
         for stream in woken:
             stream.wake()
+
+    def _cut_off_the_slowest(self) -> None:
+        oldest_allowed = self._written_bytes - LAG_BYTES_MAX
+        slow = []
+        for watcher, since in self._waiting.items():
+            if since >= oldest_allowed:
+                break
+            slow.append(watcher)
+        for watcher in slow:
+            self._cut_off(watcher)
+            watcher.stream.mark(watcher)
+
+    def _cut_off(self, watcher: Watcher) -> None:
+        watcher.fall_behind()
+        del self._waiting[watcher]
+
+    def emptied(self, watcher: Watcher) -> None:
+        """Nothing waits for the watcher any more."""
+        self._waiting.pop(watcher, None)
 
     def report_progress(self) -> None:
         """Tell every quiet, synced watcher that asked for it how far it has come. To be called periodically."""
@@ -113,6 +144,8 @@ class WatchHub:
                 assert len(watcher.queue) <= QUEUE_EVENTS_MAX, watch_id
                 assert watcher.queue_bytes == sum(len(event.kv) for event in watcher.queue), watch_id
                 assert all(event.revision >= watcher.next_revision for event in watcher.queue), watch_id
+        waiting = {watcher for stream in self._streams for watcher in stream.watchers.values() if watcher.queue}
+        assert waiting == set(self._waiting)
         assert len(self._watchers) == sum(len(stream.watchers) for stream in self._streams)
 
 
@@ -200,6 +233,11 @@ class WatchStream:
         """Whether `take` has something to do."""
         return bool(self._control or self._ready or self._behind or self._progress_requests)
 
+    @property
+    def unanswered_count(self) -> int:
+        """Requests of the client whose answers wait to be taken."""
+        return len(self._control) + self._progress_requests
+
     def take(self) -> list[WatchReply]:
         """The replies that are due, in the order to send them. Bounded work: ask again while `pending`.
 
@@ -207,23 +245,46 @@ class WatchStream:
         """
         replies = self._control
         self._control = []
+        room_bytes = TAKE_BYTES_MAX
         if self._ready:
-            ready, self._ready = self._ready, {}
-            for watcher in ready:
-                if watcher.queue:
-                    replies.append(self._drain(watcher))
-        for watcher in list(self._behind):
-            reply = self._catch_up(watcher)
-            if reply is not None:
-                replies.append(reply)
+            room_bytes = self._take_ready(replies, room_bytes)
+        if self._behind and room_bytes > 0:
+            self._take_behind(replies, room_bytes)
         if self._progress_requests:
             replies.extend(self._progress())
         return replies
 
+    def _take_ready(self, replies: list[WatchReply], room_bytes: int) -> int:
+        """What waits in queues, as long as there is room; returns what is left of that."""
+        ready, self._ready = self._ready, {}
+        for watcher in ready:
+            if room_bytes <= 0:
+                self._ready[watcher] = None
+            elif watcher.queue:
+                before = watcher.queue_bytes
+                replies.append(self._drain(watcher))
+                room_bytes -= before - watcher.queue_bytes + REPLY_OVERHEAD_BYTES
+                if watcher.queue:
+                    self._ready[watcher] = None
+        return room_bytes
+
+    def _take_behind(self, replies: list[WatchReply], room_bytes: int) -> None:
+        """What history has for those who are behind, in turn, as long as there is room."""
+        for watcher in list(self._behind):
+            if room_bytes <= 0:
+                break
+            reply = self._catch_up(watcher)
+            if reply is not None:
+                replies.append(reply)
+                room_bytes -= sum(len(event.kv) for event in reply.events) + REPLY_OVERHEAD_BYTES
+            if watcher in self._behind:  # others first, next time
+                del self._behind[watcher]
+                self._behind[watcher] = None
+
     def _drain(self, watcher: Watcher) -> WatchReply:
-        events = watcher.queue
-        watcher.queue = []
-        watcher.queue_bytes = 0
+        events = watcher.next_batch()
+        if not watcher.queue:
+            self._hub.emptied(watcher)
         watcher.quiet = False
         newest = events[-1].revision
         watcher.next_revision = newest + 1
@@ -251,7 +312,7 @@ class WatchStream:
         A stream without watchers, or with one that starts in the future, is not answered; its client asks again.
         """
         newest = self._store.revision
-        if self._behind:
+        if self._behind or self._ready:
             return []
         asked, self._progress_requests = self._progress_requests, 0
         if not self.watchers or any(watcher.next_revision > newest + 1 for watcher in self.watchers.values()):
@@ -283,6 +344,7 @@ class WatchStream:
         for watcher in self.watchers.values():
             if watcher.queue:
                 watcher.fall_behind()
+                self._hub.emptied(watcher)
             watcher.synced = False
             self._behind[watcher] = None
         self._ready.clear()
@@ -308,4 +370,5 @@ class WatchStream:
         self._behind.pop(watcher, None)
         watcher.queue = []
         watcher.queue_bytes = 0
+        self._hub.emptied(watcher)
         self._hub._watchers.remove(watcher)

@@ -9,13 +9,20 @@ from kvstore.mvcc.event import Event
 if TYPE_CHECKING:
     from kvstore.mvcc.watch import WatchStream
 
-__all__ = ["QUEUE_BYTES_MAX", "QUEUE_EVENTS_MAX", "Watcher"]
+__all__ = ["LAG_BYTES_MAX", "QUEUE_BYTES_MAX", "QUEUE_EVENTS_MAX", "TAKE_BYTES_MAX", "Watcher"]
 
 QUEUE_EVENTS_MAX = 1024
 """Events that may wait for one watcher's consumer."""
 
 QUEUE_BYTES_MAX = 4 << 20
 """Bytes of keys and values that may wait for one watcher's consumer."""
+
+LAG_BYTES_MAX = 32 << 20
+"""Bytes of events written since the oldest that waits in any queue; so much the queues of all watchers hold together,
+because they share the events."""
+
+TAKE_BYTES_MAX = 1 << 20
+"""Bytes of events after which one `take` ends, at the next revision of a watcher."""
 
 
 class Watcher:
@@ -71,3 +78,20 @@ class Watcher:
         self.queue = []
         self.queue_bytes = 0
         self.synced = False
+
+    def next_batch(self) -> list[Event]:
+        """Take whole revisions out of the queue, up to `TAKE_BYTES_MAX` and the revision that passes it."""
+        queue = self.queue
+        if self.queue_bytes <= TAKE_BYTES_MAX:
+            self.queue = []
+            self.queue_bytes = 0
+            return queue
+        size_bytes = count = 0
+        while count < len(queue) and (
+            size_bytes <= TAKE_BYTES_MAX or queue[count].revision == queue[count - 1].revision
+        ):
+            size_bytes += len(queue[count].kv)
+            count += 1
+        self.queue = queue[count:]
+        self.queue_bytes -= size_bytes
+        return queue[:count]

@@ -124,14 +124,14 @@ class Contention:
         """
         create = pb.WatchCreateRequest(key=key, range_end=end, start_revision=start_revision)
         requests = _once(pb.WatchRequest(create_request=create))
-        async for wire in self._watch.watch(requests, context):
-            response = pb.WatchResponse.FromString(wire)
-            if response.compact_revision:
-                raise COMPACTED.error()
-            if response.canceled:
-                raise EtcdError(StatusCode.UNKNOWN, response.cancel_reason)
-            if response.events:
-                yield response
+        async for wires in self._watch.watch(requests, context):
+            for response in map(pb.WatchResponse.FromString, wires):
+                if response.compact_revision:
+                    raise COMPACTED.error()
+                if response.canceled:
+                    raise EtcdError(StatusCode.UNKNOWN, response.cancel_reason)
+                if response.events:
+                    yield response
 
     async def _deleted(self, key: bytes, revision: int, context: CallContext) -> None:
         """Return when the key is deleted, at `revision` or after."""

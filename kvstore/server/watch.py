@@ -7,18 +7,25 @@ and the in-process client drive one each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import rpc_pb2 as pb
-from kvstore.mvcc import WatchReply, encode_varint, event_wire
+from kvstore.mvcc import Event, WatchReply, encode_varint, event_wire
 from kvstore.server import catalogue
 from kvstore.server.context import CallContext, wants_leader
 from kvstore.server.core import MemberCore
 
 __all__ = ["WatchService", "WatchSession"]
 
-_EVENTS_TAG = b"\x5a"  # field 11, length-delimited
+# Fields of `WatchResponse`: the header, the watcher's id, whether more of the revision follows, events.
+_HEADER_TAG = b"\x0a"
+_WATCH_ID_TAG = b"\x10"
+_FRAGMENT = b"\x38\x01"
+_EVENTS_TAG = b"\x5a"
+
+UNANSWERED_MAX = 1024
+"""Answers to a client's requests that may wait for it before no more of its requests are read."""
 
 # What refusals are called inside a text, by grpc-go.
 _CODE_NAMES = {
@@ -34,6 +41,9 @@ class WatchSession:
     Args:
         wake: called whenever `take` may have something new.
         on_close: told when the client closes the stream.
+
+    Attributes:
+        answered: set by `take`.
     """
 
     def __init__(self, core: MemberCore, wake: Callable[[], None], on_close: Callable[[WatchSession], None]) -> None:
@@ -44,6 +54,9 @@ class WatchSession:
         self._wake = wake
         self._stream = core.hub.open(wake)
         self._ended: EtcdError | None = None
+        self._last_header: tuple[int, int, bytes] = (0, 0, b"")  # revision, term, and what they make
+        self._last_event: tuple[Event | None, bool, bytes] = (None, False, b"")  # event, with previous value, and wire
+        self.answered = asyncio.Event()
 
     @property
     def pending(self) -> bool:
@@ -92,7 +105,19 @@ class WatchSession:
         """The same as `take`, for the wire: events are serialised once for all watchers, and only joined here."""
         if self._ended is not None:
             raise self._ended
-        return [wire for reply in self._stream.take() for wire in self._responses(reply)]
+        wires: list[bytes] = []
+        for reply in self._stream.take():
+            if reply.events:
+                self._add_events(reply, wires)
+            else:
+                wires.append(self._response(reply).SerializeToString())
+        self.answered.set()
+        return wires
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the client asks more than it takes answers: no more requests should be handled until `answered`."""
+        return self._stream.unanswered_count >= UNANSWERED_MAX
 
     def end(self, error: EtcdError) -> None:
         """End the stream from the store's side."""
@@ -104,19 +129,42 @@ class WatchSession:
         self._stream.close()
         self._on_close(self)
 
-    def _responses(self, reply: WatchReply) -> Iterator[bytes]:
-        response = self._head(reply)
-        if not reply.events:
-            yield response.SerializeToString()
+    def _add_events(self, reply: WatchReply, wires: list[bytes]) -> None:
+        """One response, or several fragments; joined from parts, because there may be one for each of many watchers."""
+        watch_id = reply.watch_id
+        head = self._header_wire(reply.revision)
+        if watch_id:
+            head += _WATCH_ID_TAG + encode_varint(watch_id)
+        if not reply.fragment:
+            wires.append(head + self._events_wire(reply))
             return
-        wires = [event_wire(self._store, event, reply.previous) for event in reply.events]
-        pieces = fragments(wires, self._fragment_bytes) if reply.fragment else [wires]
-        for number, piece in enumerate(pieces, 1):
-            response.fragment = number < len(pieces)
-            # The events have the highest field number, so what is joined is what would be serialised.
-            yield response.SerializeToString() + _joined(piece)
+        pieces = fragments(
+            [event_wire(self._store, event, reply.previous) for event in reply.events], self._fragment_bytes
+        )
+        for piece in pieces[:-1]:
+            wires.append(head + _FRAGMENT + _joined(piece))
+        wires.append(head + _joined(pieces[-1]))
 
-    def _head(self, reply: WatchReply) -> pb.WatchResponse:
+    def _header_wire(self, revision: int) -> bytes:
+        term = self._headers.raft_term
+        if self._last_header[:2] != (revision, term):
+            header = pb.ResponseHeader()
+            self._headers.fill(header, revision)
+            wire = header.SerializeToString()
+            self._last_header = revision, term, _HEADER_TAG + encode_varint(len(wire)) + wire
+        return self._last_header[2]
+
+    def _events_wire(self, reply: WatchReply) -> bytes:
+        """All events of a reply; kept while replies have the same single event."""
+        store, previous = self._store, reply.previous
+        if len(reply.events) > 1:
+            return _joined([event_wire(store, event, previous) for event in reply.events])
+        event = reply.events[0]
+        if self._last_event[0] is not event or self._last_event[1] != previous:
+            self._last_event = event, previous, _joined((event_wire(store, event, previous),))
+        return self._last_event[2]
+
+    def _response(self, reply: WatchReply) -> pb.WatchResponse:
         response = pb.WatchResponse()
         self._headers.fill(response.header, reply.revision)
         response.watch_id = reply.watch_id
@@ -167,8 +215,11 @@ class WatchService:
         for session in list(self._sessions):
             session.end(error)
 
-    async def watch(self, requests: AsyncIterator[pb.WatchRequest], context: CallContext) -> AsyncIterator[bytes]:
-        """Watch.Watch, in serialised responses. A client with nothing more to ask still gets what it asked for."""
+    async def watch(self, requests: AsyncIterator[pb.WatchRequest], context: CallContext) -> AsyncIterator[list[bytes]]:
+        """Watch.Watch, in runs of serialised responses.
+
+        A client with nothing more to ask still gets what it asked for.
+        """
         if wants_leader(context):
             self._core.require_leader()
         woken = asyncio.Event()
@@ -179,8 +230,8 @@ class WatchService:
             while True:
                 woken.clear()
                 while session.pending:
-                    for wire in session.take_serialized():
-                        yield wire
+                    if wires := session.take_serialized():
+                        yield wires
                     if session.pending:  # reading history in batches must leave others their turn
                         await asyncio.sleep(0)
                 if reader.done() and not reader.cancelled() and (error := reader.exception()) is not None:
@@ -195,12 +246,16 @@ class WatchService:
     ) -> None:
         auth = self._core.auth
         async for request in requests:
+            refusal = None
             if auth.enabled and request.HasField("create_request") and request.create_request.start_revision >= 0:
                 refusal = await self._refusal(request.create_request, context)
-                if refusal is not None:
-                    session.refuse(f"rpc error: code = {_CODE_NAMES[refusal.code]} desc = {refusal.message}")
-                    continue
-            session.handle(request)
+            if refusal is None:
+                session.handle(request)
+            else:
+                session.refuse(f"rpc error: code = {_CODE_NAMES[refusal.code]} desc = {refusal.message}")
+            while session.crowded:
+                session.answered.clear()
+                await session.answered.wait()
 
     async def _refusal(self, request: pb.WatchCreateRequest, context: CallContext) -> EtcdError | None:
         """Why the caller may not watch a range. Asked once: a watcher outlives the permission it was made with."""

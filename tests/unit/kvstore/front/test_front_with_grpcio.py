@@ -123,8 +123,9 @@ async def test_metadata_reaches_the_handler(client: GrpcioClient, served) -> Non
 
 
 async def test_deadline(client: GrpcioClient, served) -> None:
+    await client.range(b"a")  # so that the time does not run out while the client connects
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.range(b"!hang", timeout=0.05)
+        await client.range(b"!hang", timeout=0.5)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await served.kv.cancelled.wait()
 
@@ -237,7 +238,8 @@ async def test_garbage_in_a_stream(client: GrpcioClient, served) -> None:
 
 
 async def test_a_deadline_of_a_stream(client: GrpcioClient, served) -> None:
-    call = client.watch(timeout=0.05)
+    await client.range(b"a")  # connected
+    call = client.watch(timeout=0.5)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -14,6 +14,7 @@ from kvstore.mvcc import (
     hash_key_values,
     range_keys,
     watch,
+    watcher,
 )
 from kvstore.mvcc.hash import KeyValueHasher
 from kvstore.mvcc.watch import WatchHub, WatchReply, WatchStream
@@ -199,6 +200,74 @@ def test_a_watcher_of_large_values_is_bounded_by_bytes(store: Store, monkeypatch
         publish(store, hub)
         assert consumer.stream.watchers[0].queue_bytes <= 1000
     assert consumer.revisions() == list(range(2, 22))
+
+
+def test_all_queues_together_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watchers of one key each hold one event each; many of them may still not hold much."""
+    monkeypatch.setattr(watch, "LAG_BYTES_MAX", 10_000)
+    hub = WatchHub(store)
+    slow, quick = Consumer(hub), Consumer(hub)
+    for number in range(100):
+        for consumer in (slow, quick):
+            consumer.stream.create(b"k%03d" % number, b"")
+            consumer.take_all()
+    seen = []
+    for number in range(100):
+        put(store, b"k%03d" % number, bytes(1000))
+        publish(store, hub)
+        seen += quick.revisions()
+        held = {id(event): len(event.kv) for w in slow.stream.watchers.values() for event in w.queue}
+        assert sum(held.values()) <= 12_000
+        hub._check()
+    assert hub.slow_watcher_count >= 85
+    assert sorted(slow.revisions()) == seen == list(range(2, 102))
+    hub._check()
+
+
+def test_one_take_is_bounded_and_takes_no_revision_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (watch, watcher):
+        monkeypatch.setattr(module, "TAKE_BYTES_MAX", 5_000)
+    monkeypatch.setattr(catch_up, "CATCH_UP_BYTES", 3_000)
+    monkeypatch.setattr(catch_up, "VALUES_PER_READ", 2)
+    hub = WatchHub(store)
+    waiting, reading = Consumer(hub), Consumer(hub)
+    for number in range(3):
+        waiting.stream.create(b"k", b"l", watch_id=number + 1)
+    waiting.take_all()
+    for _ in range(20):
+        for name in (b"k1", b"k2"):
+            store.put(name, bytes(1000))
+        store.commit()
+        publish(store, hub)
+    for number in range(3):
+        reading.stream.create(b"k", b"l", 2, watch_id=number + 1)
+    for consumer in (waiting, reading):
+        seen: dict[int, list[int]] = {1: [], 2: [], 3: []}
+        while consumer.stream.pending:
+            replies = consumer.stream.take()
+            hub._check()
+            assert sum(len(event.kv) for reply in replies for event in reply.events) < 12_000
+            for reply in replies:
+                revisions = [event.revision for event in reply.events]
+                assert all(revisions.count(revision) == 2 for revision in revisions)
+                seen[reply.watch_id] += revisions
+        assert all(revisions == [r for r in range(2, 22) for _ in range(2)] for revisions in seen.values())
+
+
+def test_progress_is_vouched_for_only_when_everything_was_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (watch, watcher):
+        monkeypatch.setattr(module, "TAKE_BYTES_MAX", 500)
+    hub = WatchHub(store)
+    consumer = Consumer(hub)
+    for _ in range(3):
+        consumer.stream.create(b"k", b"")
+    consumer.take_all()
+    put(store, b"k", bytes(1000))
+    publish(store, hub)
+    consumer.stream.request_progress()
+    replies = consumer.take_all()
+    assert [len(reply.events) for reply in replies] == [1, 1, 1, 0]
+    assert replies[-1].watch_id == -1
 
 
 def test_one_stream_s_slow_watcher_does_not_hold_up_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import raft_internal_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
+from kvstore.server.watch import UNANSWERED_MAX
 
 StartMember = Callable[..., Awaitable[Member]]
 
@@ -331,15 +332,65 @@ async def test_a_watch_stream_over_a_front(member: Member) -> None:
     """The async generator the front drives: half-closing ends nothing, closing it leaves no watcher."""
     create = pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a"))
     responses = member.services().watch.watch(aiter_of([create]), Context())
-    assert pb.WatchResponse.FromString(await anext(responses)).created
+    (wire,) = await anext(responses)
+    assert pb.WatchResponse.FromString(wire).created
     await put(member, b"a")
-    wire = await anext(responses)
+    (wire,) = await anext(responses)
     response = pb.WatchResponse.FromString(wire)
     assert response.events[0].kv.key == b"a"
     assert response.SerializeToString() == wire
     assert member.core.hub.watcher_count == 1
     await responses.aclose()
     assert (member.core.hub.watcher_count, member.core.hub.stream_count) == (0, 0)
+
+
+async def test_watch_responses_are_those_that_protobuf_would_write(member: Member) -> None:
+    """They are joined from parts; every form of them, read and written again, is the same bytes."""
+    session = member.services().watch.open(lambda: None)
+    for watch_id, options in enumerate(({}, {"prev_kv": True}, {"fragment": True}, {}), 1):
+        create = pb.WatchCreateRequest(key=b"a", range_end=b"b", watch_id=300 * watch_id, **options)
+        session.handle(pb.WatchRequest(create_request=create))
+    session.handle(pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a", watch_id=300)))
+    wires = session.take_serialized()
+    for value in (b"1", b"2"):
+        await put(member, b"a", value)
+        wires += session.take_serialized()
+    large = [pb.RequestOp(request_put=pb.PutRequest(key=b"a%d" % n, value=bytes(500_000))) for n in range(3)]
+    await member.services().kv.txn(pb.TxnRequest(success=large), Context())
+    while session.pending:
+        wires += session.take_serialized()
+    session.handle(pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=300)))
+    wires += session.take_serialized()
+    responses = [pb.WatchResponse.FromString(wire) for wire in wires]
+    assert [response.SerializeToString() for response in responses] == wires
+    assert all(response.header.revision and response.header.member_id for response in responses)
+    by_watcher = {n: [r for r in responses if r.watch_id == 300 * n and r.events] for n in (1, 2, 3, 4)}
+    assert {n: sum(len(r.events) for r in found) for n, found in by_watcher.items()} == {1: 5, 2: 5, 3: 5, 4: 5}
+    assert [event.prev_kv.value for event in by_watcher[2][1].events] == [b"1"]
+    assert not by_watcher[1][1].events[0].HasField("prev_kv")
+    assert [r.fragment for r in by_watcher[3]] == [False, False, False]
+    session.close()
+
+
+async def test_a_client_that_asks_and_does_not_listen_is_not_listened_to(member: Member) -> None:
+    asked = 0
+
+    async def requests() -> AsyncIterator[pb.WatchRequest]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a", range_end=b"a"))
+
+    responses = member.services().watch.watch(requests(), Context())
+    first = await anext(responses)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    answered = len(first)
+    assert answered + UNANSWERED_MAX == asked
+    for _ in range(3):
+        answered += len(await anext(responses))
+    assert answered <= asked <= answered + 2 * UNANSWERED_MAX
+    await responses.aclose()
 
 
 async def test_streams_end_when_the_member_stops(start: StartMember) -> None:
