@@ -45,3 +45,25 @@ class UnexpectedMessageError(RaftError):
 
 class DataDirInUseError(RaftError):
     """Another process has the log open."""
+
+
+class PeerCallError(RaftError):
+    """A call to another member has failed (`raft.runtime.peer_client`)."""
+
+
+class PeerUnavailableError(PeerCallError):
+    """Nobody has answered in time, by any of the member's URLs. Whether the call was carried out is not known."""
+
+
+class PeerRefusedError(PeerCallError):
+    """The member has answered with an error.
+
+    Attributes:
+        code: the gRPC status by its name, such as "FAILED_PRECONDITION".
+        reason: the member's text.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason

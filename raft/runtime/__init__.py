@@ -8,7 +8,7 @@
     proposals  reads    what waits for the loop
     worker         the thread that waits for the disk
     transport      the seam to peers; members in one process
-    transport_grpc  peer_link    members on a network (imported by its own name: gRPC takes a while to load)
+    transport_grpc  peer_*       members on a network (imported by their own names: gRPC takes a while to load)
 """
 
 from raft.runtime.config import DriverConfig, Status

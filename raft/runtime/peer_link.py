@@ -2,56 +2,54 @@
 
     heartbeats   heartbeats, votes, reads: small, and late ones cost elections
     appends      entries and their acknowledgements, proposals
-    snapshots    one call per snapshot, beside everything else
+    snapshots    one at a time, a stream for each try (`peer_snapshot`)
 
-Lanes have connections of their own, so that a large append does not hold up a heartbeat behind it.
+Lanes have connections of their own, so that a large append does not hold up a heartbeat behind it. A lane connects as
+soon as there is one, and again, after a wait with jitter, whenever it breaks, each time by the peer's next URL. What
+waits in it meanwhile is bounded, and dropped when a connection fails: Raft repeats what matters.
+
+The heartbeats' connection also carries a ping every few seconds. Its answers give the round trip time; none, and the
+connection is taken for dead. The peer counts as connected while this lane is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
 
 import grpc
 import grpc.aio
 
-from raft.core import Message, MessageType, Snapshot
+from raft.core import Message, MessageType
 from raft.environment import Environment
+from raft.runtime.peer_channel import ACCEPTED, LANE_KEY, MESSAGES_METHOD, PING_METHOD, TO_KEY, Connector, Metadata
+from raft.runtime.peer_snapshot import SnapshotBodies, SnapshotSender
+from raft.runtime.peer_stats import TransportStats
+from raft.runtime.peer_url import PeerURL
 from raft.runtime.transport import Receiver
 from raft.wire import message_to_pb
 from raft.wire import peer_pb2 as pb
 
-__all__ = ["CLUSTER_KEY", "MESSAGES_METHOD", "SENDER_KEY", "SNAPSHOT_METHOD", "PeerLink", "SnapshotBodies"]
+__all__ = ["LinkContext", "PeerLink"]
 
-MESSAGES_METHOD: Final = "/raftpeer.Peer/Messages"
-SNAPSHOT_METHOD: Final = "/raftpeer.Peer/Snapshot"
-CLUSTER_KEY: Final = "raft-cluster-id"
-SENDER_KEY: Final = "raft-member-id"
+logger = logging.getLogger(__name__)
 
 LANE_MESSAGES_MAX: Final = 4096
 """Messages waiting in one lane; more are dropped, and Raft repeats what matters."""
 LANE_BYTES_MAX: Final = 64 << 20
 ENVELOPE_BYTES_MAX: Final = 4 << 20
-CHUNK_BYTES: Final = 1 << 20
+CONNECT_SECONDS: Final = 5.0
 RECONNECT_SECONDS_MIN: Final = 0.02
 RECONNECT_SECONDS_MAX: Final = 1.0
+PING_SECONDS: Final = 4.0
+PING_TIMEOUT_SECONDS: Final = 5.0
 
 _APPENDS = frozenset({MessageType.APP, MessageType.APP_RESP, MessageType.PROP})
-
-
-class SnapshotBodies(Protocol):
-    """What belongs to a snapshot and is too large for its `data`, such as the files of a database."""
-
-    def read(self, snapshot: Snapshot) -> AsyncIterator[bytes]:
-        """The body, in pieces of any size, on the sender's side."""
-
-    async def write(self, snapshot: Snapshot, chunks: AsyncIterator[bytes]) -> None:
-        """Keep the body on the receiver's side; the snapshot itself is delivered when this returns.
-
-        `chunks` ends with an exception when the sender breaks off; then nothing of it may be used.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +58,37 @@ class LinkContext:
 
     environment: Environment
     receiver: Receiver
-    metadata: tuple[tuple[str, str], ...]
-    open_channel: Callable[[str], grpc.aio.Channel]
+    metadata: Metadata
+    connector: Connector
     bodies: SnapshotBodies | None
-
-
-def open_call(
-    channel: grpc.aio.Channel, method: str, metadata: tuple[tuple[str, str], ...]
-) -> grpc.aio.StreamUnaryCall[bytes, bytes]:
-    """Begin a stream of bytes to a peer."""
-    multicallable: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(method)
-    return multicallable(metadata=metadata)
+    stats: TransportStats
+    on_round_trip: Callable[[int, float], None] | None
 
 
 class Lane:
     """A stream of envelopes to one peer, connected as long as it can be."""
 
-    def __init__(self, context: LinkContext, peer_id: int, address: str) -> None:
+    def __init__(self, context: LinkContext, peer_id: int, urls: Sequence[PeerURL], name: str) -> None:
         self._context = context
         self._peer_id = peer_id
-        self._address = address
-        self._queue: list[Message] = []
+        self._urls = urls
+        self._name = name
+        self._metadata = (*context.metadata, (TO_KEY, f"{peer_id:x}"), (LANE_KEY, name))
+        self._stats = context.stats.of(peer_id)
+        self._queue: deque[tuple[Message, int]] = deque()
         self._queue_bytes = 0
-        self._filled = asyncio.Event()
+        self._filled = asyncio.Event()  # there is something to send, or the stream has ended
+        self._connected_since: float | None = None
+        self._reason = ""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def send(self, message: Message) -> bool:
         """Queue a message; False when the lane is full."""
-        size = sum(len(entry.data) for entry in message.entries)
+        size = sum([len(entry.data) for entry in message.entries]) if message.entries else 0
         if len(self._queue) >= LANE_MESSAGES_MAX or self._queue_bytes + size > LANE_BYTES_MAX:
+            self._stats.send_failures += 1
             return False
-        self._queue.append(message)
+        self._queue.append((message, size))
         self._queue_bytes += size
         self._filled.set()
         return True
@@ -101,100 +99,144 @@ class Lane:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        context, delay = self._context, RECONNECT_SECONDS_MIN
+        environment, delay, tries = self._context.environment, RECONNECT_SECONDS_MIN, 0
         while True:
-            await self._filled.wait()
-            channel = context.open_channel(self._address)
-            try:
-                call = open_call(channel, MESSAGES_METHOD, context.metadata)
-                await call.initial_metadata()  # the peer has accepted us
+            url = self._urls[tries % len(self._urls)]
+            reason = await self._connect_and_send(url)
+            if self._connected_since is not None:
                 delay = RECONNECT_SECONDS_MIN
-                while True:
-                    await self._filled.wait()
-                    await call.write(self._next_envelope())
-            except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-                pass
-            finally:
-                await channel.close()
-            self._clear()
-            context.receiver.report_unreachable(self._peer_id)
+            self._disconnected(url, reason)
+            tries += 1
             # Jitter: after a member's restart its peers should not all come at the same moment.
-            await context.environment.clock.sleep(context.environment.randomness.uniform(delay / 2, delay))
+            await environment.clock.sleep(environment.randomness.uniform(delay / 2, delay))
             delay = min(2 * delay, RECONNECT_SECONDS_MAX)
 
-    def _clear(self) -> None:
+    async def _connect_and_send(self, url: PeerURL) -> str:
+        """Stay connected as long as possible; returns why that was not longer."""
+        try:
+            channel = self._context.connector.open(url)
+        except (OSError, ValueError) as error:
+            return str(error)
+        pings: asyncio.Task[None] | None = None
+        try:
+            multicallable: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(MESSAGES_METHOD)
+            call = multicallable(metadata=self._metadata)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                answer = await call.initial_metadata()
+                if ACCEPTED[0] not in tuple(answer):
+                    return f"{(await call.code()).name}: {await call.details()}"
+            self._connected()
+            call.add_done_callback(lambda _: self._filled.set())
+            if self._name == "heartbeats":
+                pings = asyncio.get_running_loop().create_task(self._ping(channel, call))
+            while not call.done():
+                if self._queue:
+                    await call.write(self._next_envelope())
+                else:
+                    self._filled.clear()
+                    await self._filled.wait()
+            return await _status(call)
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        except TimeoutError:
+            return "no connection in time"
+        except (grpc.aio.UsageError, asyncio.InvalidStateError):
+            return await _status(call)
+        finally:
+            if pings is not None:
+                pings.cancel()
+                await asyncio.gather(pings, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await channel.close()
+
+    async def _ping(self, channel: grpc.aio.Channel, call: grpc.aio.StreamUnaryCall[bytes, bytes]) -> None:
+        context = self._context
+        clock = context.environment.clock
+        ping: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PING_METHOD)
+        try:
+            while True:
+                start = clock.monotonic()
+                await ping(b"", timeout=PING_TIMEOUT_SECONDS, metadata=context.metadata)
+                self._stats.round_trip_seconds = elapsed = clock.monotonic() - start
+                if context.on_round_trip is not None:
+                    context.on_round_trip(self._peer_id, elapsed)
+                await clock.sleep(PING_SECONDS)
+        except grpc.aio.AioRpcError:
+            call.cancel()  # a connection over which nothing comes back
+
+    def _connected(self) -> None:
+        self._connected_since = self._context.environment.clock.monotonic()
+        self._reason = ""
+        if self._name == "heartbeats":
+            self._stats.connected_since = self._connected_since
+            logger.info("connected to member %x", self._peer_id)
+
+    def _disconnected(self, url: PeerURL, reason: str) -> None:
+        was_connected, self._connected_since = self._connected_since is not None, None
+        if self._name == "heartbeats":
+            self._stats.connected_since = None
+            self._stats.disconnects += was_connected
+            if reason != self._reason:  # once, and not at every try
+                logger.warning("no connection to member %x at %s: %s", self._peer_id, url.text, reason)
+                self._reason = reason
+        lost = len(self._queue)
         self._queue.clear()
         self._queue_bytes = 0
         self._filled.clear()
+        self._stats.send_failures += lost + was_connected
+        if lost or was_connected:
+            self._context.receiver.report_unreachable(self._peer_id)
 
     def _next_envelope(self) -> bytes:
-        size = count = 0
-        for message in self._queue:
-            message_size = sum(len(entry.data) for entry in message.entries)
-            if count and size + message_size > ENVELOPE_BYTES_MAX:
-                break
+        queue = self._queue
+        message, size = queue.popleft()
+        batch = [message_to_pb(message)]
+        while queue and size + queue[0][1] <= ENVELOPE_BYTES_MAX:
+            message, message_size = queue.popleft()
+            batch.append(message_to_pb(message))
             size += message_size
-            count += 1
-        batch, self._queue = self._queue[:count], self._queue[count:]
         self._queue_bytes -= size
-        if not self._queue:
-            self._filled.clear()
-        return pb.Envelope(messages=[message_to_pb(message) for message in batch]).SerializeToString()
+        data = pb.Envelope(messages=batch).SerializeToString()
+        self._stats.sent_messages += len(batch)
+        self._stats.sent_bytes += len(data)
+        return data
+
+
+async def _status(call: grpc.aio.StreamUnaryCall[bytes, bytes]) -> str:
+    if not call.done():
+        return "the stream broke"
+    return f"{(await call.code()).name}: {await call.details()}"
 
 
 class PeerLink:
     """Everything that goes to one peer."""
 
-    def __init__(self, context: LinkContext, peer_id: int, address: str) -> None:
+    def __init__(self, context: LinkContext, peer_id: int, urls: Sequence[PeerURL]) -> None:
         self._context = context
         self._peer_id = peer_id
-        self.address = address
-        self._heartbeats = Lane(context, peer_id, address)
-        self._appends = Lane(context, peer_id, address)
-        self._snapshots: set[asyncio.Task[None]] = set()
+        self.urls = tuple(urls)
+        self._heartbeats = Lane(context, peer_id, self.urls, "heartbeats")
+        self._appends = Lane(context, peer_id, self.urls, "appends")
+        self._snapshots = SnapshotSender(
+            context.environment,
+            peer_id,
+            self.urls,
+            connector=context.connector,
+            metadata=context.metadata,
+            receiver=context.receiver,
+            bodies=context.bodies,
+            stats=context.stats,
+        )
 
     def send(self, message: Message) -> None:
         """Send by the lane for its kind; a full lane drops it."""
         if message.type is MessageType.SNAP:
-            task = asyncio.get_running_loop().create_task(self._send_snapshot(message))
-            self._snapshots.add(task)
-            task.add_done_callback(self._snapshots.discard)
+            self._snapshots.send(message)
             return
         lane = self._appends if message.type in _APPENDS else self._heartbeats
         if not lane.send(message):
             self._context.receiver.report_unreachable(self._peer_id)
 
     async def stop(self) -> None:
-        """Disconnect; snapshots under way break off."""
-        for task in self._snapshots:
-            task.cancel()
-        await asyncio.gather(*self._snapshots, return_exceptions=True)
-        await self._heartbeats.stop()
-        await self._appends.stop()
-
-    async def _send_snapshot(self, message: Message) -> None:
-        ok = False
-        channel = self._context.open_channel(self.address)
-        try:
-            call = open_call(channel, SNAPSHOT_METHOD, self._context.metadata)
-            async for chunk in self._chunks(message):
-                await call.write(chunk.SerializeToString())
-            await call.done_writing()
-            await call
-            ok = True
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, OSError):
-            pass
-        finally:
-            await channel.close()
-            self._context.receiver.report_snapshot(self._peer_id, ok=ok)
-
-    async def _chunks(self, message: Message) -> AsyncIterator[pb.SnapshotChunk]:
-        snapshot = message.snapshot
-        assert snapshot is not None
-        yield pb.SnapshotChunk(message=message_to_pb(replace(message, snapshot=replace(snapshot, data=b""))))
-        for start in range(0, len(snapshot.data), CHUNK_BYTES):
-            yield pb.SnapshotChunk(data=snapshot.data[start : start + CHUNK_BYTES])
-        if self._context.bodies is not None:
-            async for piece in self._context.bodies.read(snapshot):
-                for start in range(0, len(piece), CHUNK_BYTES):
-                    yield pb.SnapshotChunk(body=piece[start : start + CHUNK_BYTES])
+        """Disconnect; a snapshot under way breaks off."""
+        await asyncio.gather(self._snapshots.stop(), self._heartbeats.stop(), self._appends.stop())

@@ -1,70 +1,81 @@
-"""Members joined by gRPC: streams of messages, one call per snapshot, TLS with certificates on both sides.
+"""Members joined by gRPC: streams of messages, snapshots beside them, other calls on the same port.
 
-Every call carries the cluster's id and the sender's; a member of another cluster is turned away, and so are messages
-meant for somebody else. Nothing here is reliable, and nothing has to be (`Transport`).
+    peer_link      sending: a lane, with a connection of its own, for each kind of traffic to each peer
+    peer_snapshot  snapshots with their bodies, both sides, and how they go on after a broken stream
+    peer_client    calls to other members' added handlers
+    peer_guard     who may call here: the right cluster, no removed member, a certificate that will do
+    peer_channel  peer_tls  peer_url  peer_stats    what these need
+
+Every call carries the cluster's id and the sender's. Nothing here is reliable, and nothing has to be (`Transport`).
+A stream of messages is read one envelope at a time, so a peer is taken no faster than its messages are handled; what is
+no envelope, or is meant for somebody else, ends it. Of two streams from one lane the newer one stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from raft.core import Message, MessageType
 from raft.environment import Environment
-from raft.runtime.peer_link import (
-    CLUSTER_KEY,
+from raft.runtime.peer_channel import (
+    ACCEPTED,
+    LANE_KEY,
+    MESSAGE_BYTES_MAX,
     MESSAGES_METHOD,
-    SENDER_KEY,
+    PING_METHOD,
     SNAPSHOT_METHOD,
-    LinkContext,
-    PeerLink,
-    SnapshotBodies,
+    TO_KEY,
+    Connector,
+    call_metadata,
 )
+from raft.runtime.peer_client import PeerClient
+from raft.runtime.peer_guard import GuardedHandlers, MethodHandlers, PeerGuard, Streams, sender_of
+from raft.runtime.peer_link import LinkContext, PeerLink
+from raft.runtime.peer_snapshot import FileBody, SnapshotBodies, SnapshotBody, SnapshotReceiver
+from raft.runtime.peer_stats import PeerStats, TransportStats
+from raft.runtime.peer_tls import CertificateCheck, CredentialFiles, PeerTLS
+from raft.runtime.peer_url import PeerURL
 from raft.runtime.transport import Receiver
 from raft.wire import WireError, message_from_pb
 from raft.wire import peer_pb2 as pb
 
-__all__ = ["GrpcTransport", "PeerTLS"]
+__all__ = [
+    "FileBody",
+    "GrpcTransport",
+    "PeerClient",
+    "PeerStats",
+    "PeerTLS",
+    "SnapshotBodies",
+    "SnapshotBody",
+    "TransportStats",
+    "sender_of",
+]
 
-RECEIVE_BYTES_MAX: Final = 128 << 20
-"""The largest envelope taken: a batch of proposals may be one message."""
 STOP_GRACE_SECONDS: Final = 0.1
+ENVELOPE_MESSAGES_MAX: Final = 8192
+CALLS_MAX: Final = 1024
+"""Calls that are answered at once, of all kinds; more are refused."""
 
-_CHANNEL_OPTIONS: Final = (
-    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for every lane
-    ("grpc.max_send_message_length", -1),
-    ("grpc.initial_reconnect_backoff_ms", 20),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.enable_http_proxy", 0),
-)
 _SERVER_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a way to share it
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.max_concurrent_streams", 256),
 )
 
-
-@dataclass(frozen=True, slots=True)
-class PeerTLS:
-    """PEM texts: our certificate chain and key, and the authority that signs every peer's."""
-
-    certificate: bytes
-    key: bytes
-    authority: bytes
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class GrpcTransport:
     """A `Transport` over the network.
 
     Attributes:
-        port: the port it listens on, known after `start`.
-        rejected: calls that were turned away since the start.
+        urls: where it listens, with the ports that the system has chosen in place of 0; known after `start`.
+        stats: what has gone to and come from each peer.
     """
 
     def __init__(
@@ -73,35 +84,64 @@ class GrpcTransport:
         *,
         member_id: int,
         cluster_id: int,
-        listen_address: str | None,
-        peers: dict[int, str] | None = None,
+        listen_urls: Sequence[str],
+        peers: Mapping[int, Sequence[str]] | None = None,
         tls: PeerTLS | None = None,
         bodies: SnapshotBodies | None = None,
+        handlers: Sequence[grpc.GenericRpcHandler] = (),
+        open_methods: Collection[str] = (),
+        is_removed: Callable[[int], bool] = lambda member_id: False,
+        on_round_trip: Callable[[int, float], None] | None = None,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
         """Nothing happens before `start`.
 
         Args:
-            environment: the clock and the chance that reconnecting needs.
+            environment: the clock, the chance that reconnecting needs, and the disk.
             member_id: this member.
             cluster_id: the cluster's; both sides must agree.
-            listen_address: `host:port`, port 0 for any; None when the handlers run in a server of somebody else's
-                (`generic_handler`).
-            peers: member id to `host:port`; also `add_peer`.
-            tls: without it everything is in the clear.
-            bodies: what goes along with snapshots.
+            listen_urls: peer URLs (`peer_url`), port 0 for any.
+            peers: member id to peer URLs; also `add_peer`.
+            tls: what https and unixs need to listen, and to show and check certificates.
+            bodies: what goes along with snapshots; all members have it or none.
+            handlers: further services on the same port, behind the same checks; their methods are coroutines or
+                asynchronous generators.
+            open_methods: methods of theirs that also answer callers who do not know the cluster's id yet.
+            is_removed: whether a member has left the cluster for good, and is to be told so.
+            on_round_trip: called with a member's id and seconds for every ping that it answers.
+            message_bytes_max: the largest message that is taken.
+
+        Raises:
+            ValueError: a URL that is none, or that needs `tls`.
         """
         self._environment = environment
         self._member_id = member_id
-        self._cluster_id = cluster_id
-        self._listen_address = listen_address
-        self._addresses = dict(peers or {})
+        self._listen_urls = tuple(map(PeerURL.parse, listen_urls))
+        for url in self._listen_urls:
+            if url.is_secure and tls is None:
+                raise ValueError(f"cannot listen on TLS for {url.text}: a certificate and its key are missing")
+        self._peers = {peer_id: _parse_urls(urls) for peer_id, urls in (peers or {}).items()}
         self._tls = tls
         self._bodies = bodies
+        self._on_round_trip = on_round_trip
+        self._message_bytes_max = message_bytes_max
+        self._metadata = call_metadata(cluster_id, member_id)
         self._links: dict[int, PeerLink] = {}
-        self._context: LinkContext | None = None
+        self._link_context: LinkContext | None = None
         self._server: grpc.aio.Server | None = None
-        self.port = 0
-        self.rejected = 0
+        self._streams = Streams()
+        self._snapshots: SnapshotReceiver | None = None
+        self._client = PeerClient(environment, cluster_id=cluster_id, member_id=member_id, tls=tls)
+        self.urls: tuple[str, ...] = ()
+        self.stats = TransportStats()
+        self._guard = PeerGuard(
+            cluster_id,
+            certificates=None if tls is None else CertificateCheck(environment.files, tls),
+            is_removed=is_removed,
+            open_methods=open_methods,
+            stats=self.stats,
+        )
+        self._handlers = GuardedHandlers(self._guard, (self._own_methods(), *handlers))
 
     # Transport
 
@@ -109,37 +149,52 @@ class GrpcTransport:
         """See `Transport.start`.
 
         Raises:
-            OSError: the address cannot be listened on.
+            OSError: an address cannot be listened on, or a file cannot be read.
+            ValueError: a certificate file that cannot be used.
         """
-        self._context = LinkContext(
+        self._link_context = LinkContext(
             self._environment,
             receiver,
-            ((CLUSTER_KEY, f"{self._cluster_id:x}"), (SENDER_KEY, f"{self._member_id:x}")),
-            self._open_channel,
+            self._metadata,
+            Connector(self._environment.files, self._tls),
             self._bodies,
+            self.stats,
+            self._on_round_trip,
         )
-        if self._listen_address is not None:
-            await self._listen(self._listen_address)
-        for peer_id, address in self._addresses.items():
-            self._link(peer_id, address)
+        self._snapshots = SnapshotReceiver(
+            self._environment,
+            self._member_id,
+            receiver=receiver,
+            bodies=self._bodies,
+            guard=self._guard,
+            streams=self._streams,
+            stats=self.stats,
+        )
+        self._snapshots.start()
+        await self._listen()
+        peers, self._peers = self._peers, {}
+        for peer_id, urls in peers.items():
+            await self._set_peer(peer_id, urls)
 
-    async def _listen(self, address: str) -> None:
-        server = grpc.aio.server(options=_SERVER_OPTIONS)
-        server.add_generic_rpc_handlers((self.generic_handler(),))
-        try:
-            if self._tls is None:
-                self.port = server.add_insecure_port(address)
-            else:
-                credentials = grpc.ssl_server_credentials(
-                    [(self._tls.key, self._tls.certificate)],
-                    root_certificates=self._tls.authority,
-                    require_client_auth=True,
-                )
-                self.port = server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise OSError(f"peers cannot be listened for on {address}: {error}") from error
+    async def _listen(self) -> None:
+        limit = ("grpc.max_receive_message_length", self._message_bytes_max)
+        server = grpc.aio.server(options=(*_SERVER_OPTIONS, limit), maximum_concurrent_rpcs=CALLS_MAX)
+        server.add_generic_rpc_handlers((self._handlers,))
+        bound = []
+        for url in self._listen_urls:
+            try:
+                if url.is_secure:
+                    assert self._tls is not None
+                    credentials = CredentialFiles(self._environment.files, self._tls).server()
+                    port = server.add_secure_port(url.target, credentials)
+                else:
+                    port = server.add_insecure_port(url.target)
+            except RuntimeError as error:
+                raise OSError(f"peers cannot be listened for on {url.text}: {error}") from error
+            bound.append(url.with_port(port))
         await server.start()
         self._server = server
+        self.urls = tuple(bound)
 
     def send(self, messages: Sequence[Message]) -> None:
         """See `Transport.send`."""
@@ -147,132 +202,125 @@ class GrpcTransport:
             link = self._links.get(message.to)
             if link is not None:
                 link.send(message)
-            elif self._context is not None and message.type is MessageType.SNAP:
-                self._context.receiver.report_snapshot(message.to, ok=False)
+            elif self._link_context is not None and message.type is MessageType.SNAP:
+                self._link_context.receiver.report_snapshot(message.to, ok=False)
 
     async def stop(self) -> None:
         """See `Transport.stop`."""
+        self._peers = {peer_id: link.urls for peer_id, link in self._links.items()}
         links, self._links = self._links, {}
         for link in links.values():
             await link.stop()
+        await self._client.stop()
         if self._server is not None:
             await self._server.stop(STOP_GRACE_SECONDS)
             self._server = None
-        self._context = None
+        if self._snapshots is not None:
+            self._snapshots.stop()
+            self._snapshots = None
+        self._link_context = None
 
     # Members
 
-    async def add_peer(self, peer_id: int, address: str) -> None:
-        """Send to a member, or send to it elsewhere from now on."""
-        self._addresses[peer_id] = address
-        known = self._links.get(peer_id)
-        if self._context is None or (known is not None and known.address == address):
+    async def add_peer(self, peer_id: int, urls: Sequence[str]) -> None:
+        """Send to a member, or send to it elsewhere from now on; raises ValueError for what is no peer URL."""
+        await self._set_peer(peer_id, _parse_urls(urls))
+
+    async def _set_peer(self, peer_id: int, urls: tuple[PeerURL, ...]) -> None:
+        if self._link_context is None:
+            self._peers[peer_id] = urls
             return
+        known = self._links.get(peer_id)
+        if peer_id == self._member_id or (known is not None and known.urls == urls):
+            return
+        await self._client.set_peer(peer_id, urls)
         if known is not None:
             del self._links[peer_id]
             await known.stop()
-        self._link(peer_id, address)
+        self.stats.peers.setdefault(peer_id, PeerStats()).connected_since = None
+        self._links[peer_id] = PeerLink(self._link_context, peer_id, urls)
 
     async def remove_peer(self, peer_id: int) -> None:
         """Send nothing more to a member."""
-        self._addresses.pop(peer_id, None)
+        self._peers.pop(peer_id, None)
         link = self._links.pop(peer_id, None)
         if link is not None:
             await link.stop()
+            await self._client.set_peer(peer_id, ())
+        self.stats.peers.pop(peer_id, None)
 
-    def _link(self, peer_id: int, address: str) -> None:
-        if peer_id != self._member_id:
-            assert self._context is not None
-            self._links[peer_id] = PeerLink(self._context, peer_id, address)
+    def connected_since(self, peer_id: int) -> float | None:
+        """Since when, on the monotonic clock, a peer has been connected without a break; None when it is not."""
+        return self.stats.of(peer_id).connected_since
 
-    def _open_channel(self, address: str) -> grpc.aio.Channel:
-        if self._tls is None:
-            return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        credentials = grpc.ssl_channel_credentials(self._tls.authority, self._tls.key, self._tls.certificate)
-        return grpc.aio.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+    async def call(self, to: int | str, method: str, request: bytes, timeout_seconds: float) -> bytes:
+        """Call a handler of another member's; see `PeerClient.call`."""
+        return await self._client.call(to, method, request, timeout_seconds)
 
     # The receiving half
 
-    def generic_handler(self) -> grpc.GenericRpcHandler:
-        """The peer service, to be added to a gRPC server."""
-        handlers: dict[str, Any] = {
-            MESSAGES_METHOD: grpc.stream_unary_rpc_method_handler(self._take_messages),
-            SNAPSHOT_METHOD: grpc.stream_unary_rpc_method_handler(self._take_snapshot),
-        }
-        return _Handlers(handlers)
+    def _own_methods(self) -> MethodHandlers:
+        return MethodHandlers(
+            {
+                MESSAGES_METHOD: grpc.stream_unary_rpc_method_handler(self._take_messages),
+                SNAPSHOT_METHOD: grpc.stream_stream_rpc_method_handler(self._take_snapshot),
+                PING_METHOD: grpc.unary_unary_rpc_method_handler(self._answer_ping),
+            }
+        )
 
-    async def _accept(self, context: grpc.aio.ServicerContext[Any, Any]) -> Receiver:
-        metadata = dict(context.invocation_metadata() or ())
-        cluster = metadata.get(CLUSTER_KEY)
-        if self._context is None:
+    async def _answer_ping(self, request: bytes, context: Context) -> bytes:
+        return b""
+
+    async def _take_snapshot(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        if self._snapshots is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the member is not running")
-        if cluster != f"{self._cluster_id:x}":
-            self.rejected += 1
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, f"cluster {cluster!s} meets cluster {self._cluster_id:x}"
-            )
-        assert self._context is not None
-        await context.send_initial_metadata(())
-        return self._context.receiver
+        await self._snapshots.take(requests, context)
 
-    async def _take_messages(
-        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> bytes:
-        receiver = await self._accept(context)
-        async for data in requests:
-            try:
-                messages = [message_from_pb(message) for message in pb.Envelope.FromString(data).messages]
-            except (WireError, ValueError) as error:
-                self.rejected += 1
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            for message in messages:
-                if message.to == self._member_id:
+    async def _take_messages(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
+        if self._link_context is None:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the member is not running")
+        receiver, sender = self._link_context.receiver, sender_of(context)
+        metadata = dict(context.invocation_metadata() or ())
+        if metadata.get(TO_KEY) != f"{self._member_id:x}":
+            reason = f"this is member {self._member_id:x}"
+            await self._guard.reject(context, grpc.StatusCode.FAILED_PRECONDITION, reason)
+        is_appends = metadata.get(LANE_KEY) == "appends"
+
+        async def work() -> bytes:
+            await context.send_initial_metadata(ACCEPTED)
+            async for data in requests:
+                try:
+                    messages = self._decode(data)
+                except (WireError, DecodeError, ValueError) as error:
+                    self.stats.of(sender).receive_failures += 1
+                    await self._guard.reject(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                peer = self.stats.of(sender)
+                peer.received_bytes += len(data)
+                peer.received_messages += len(messages)
+                for message in messages:
                     receiver.receive(message)
-                else:
-                    self.rejected += 1
-        return b""
+            return b""
 
-    async def _take_snapshot(
-        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> bytes:
-        receiver = await self._accept(context)
-        chunks = aiter(requests)
-        try:
-            message = message_from_pb(pb.SnapshotChunk.FromString(await anext(chunks)).message)
-        except (WireError, ValueError, StopAsyncIteration) as error:
-            self.rejected += 1
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if message.snapshot is None or message.to != self._member_id:
-            self.rejected += 1
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a snapshot for this member")
-        assert message.snapshot is not None
-        data = bytearray()
-        first_body = b""
-        async for content in chunks:
-            chunk = pb.SnapshotChunk.FromString(content)
-            if chunk.HasField("body"):
-                first_body = chunk.body
-                break
-            data += chunk.data
-        snapshot = replace(message.snapshot, data=bytes(data))
-        if self._bodies is not None:
-            await self._bodies.write(snapshot, _bodies_of(first_body, chunks))
-        receiver.receive(replace(message, snapshot=snapshot))
-        return b""
+        return await self._streams.run((sender, is_appends), context, work)
+
+    def _decode(self, data: bytes) -> list[Message]:
+        """The messages in an envelope; raises WireError, DecodeError or ValueError for what may not be in one."""
+        envelope = pb.Envelope.FromString(data)
+        if len(envelope.messages) > ENVELOPE_MESSAGES_MAX:
+            raise WireError("too many messages in one envelope")
+        messages = [message_from_pb(message) for message in envelope.messages]
+        for message in messages:
+            if message.to != self._member_id:
+                raise WireError(f"a message for member {message.to:x} has come to {self._member_id:x}")
+            if message.type is MessageType.SNAP:
+                raise WireError("a snapshot among messages")
+            is_append = message.type is MessageType.APP and bool(message.entries)
+            if is_append and message.entries[-1].index != message.index + len(message.entries):
+                raise WireError("entries are missing from an append")
+        return messages
 
 
-async def _bodies_of(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if first:
-        yield first
-    async for content in chunks:
-        yield pb.SnapshotChunk.FromString(content).body
-
-
-class _Handlers(grpc.GenericRpcHandler):
-    """Methods by name; bytes in, bytes out."""
-
-    def __init__(self, handlers: dict[str, Any]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return self._handlers.get(handler_call_details.method)
+def _parse_urls(urls: Sequence[str]) -> tuple[PeerURL, ...]:
+    if isinstance(urls, str) or not urls:
+        raise ValueError("a member has one peer URL or more")
+    return tuple(map(PeerURL.parse, urls))

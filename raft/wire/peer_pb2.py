@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from raft.wire import raft_pb2 as raft_dot_wire_dot_raft__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14raft/wire/peer.proto\x12\x08raftpeer\x1a\x14raft/wire/raft.proto\"-\n\x08\x45nvelope\x12!\n\x08messages\x18\x01 \x03(\x0b\x32\x0f.raftpb.Message\"M\n\rSnapshotChunk\x12 \n\x07message\x18\x01 \x01(\x0b\x32\x0f.raftpb.Message\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14raft/wire/peer.proto\x12\x08raftpeer\x1a\x14raft/wire/raft.proto\"-\n\x08\x45nvelope\x12!\n\x08messages\x18\x01 \x03(\x0b\x32\x0f.raftpb.Message\"y\n\rSnapshotPiece\x12 \n\x07message\x18\x01 \x01(\x0b\x32\x0f.raftpb.Message\x12\x11\n\tbody_size\x18\x02 \x01(\x04\x12\x13\n\x0b\x62ody_digest\x18\x03 \x01(\x0c\x12\x10\n\x08transfer\x18\x04 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x05 \x01(\x0c\"5\n\x10SnapshotProgress\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x11\n\tdelivered\x18\x02 \x01(\x08')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENVELOPE']._serialized_start=56
   _globals['_ENVELOPE']._serialized_end=101
-  _globals['_SNAPSHOTCHUNK']._serialized_start=103
-  _globals['_SNAPSHOTCHUNK']._serialized_end=180
+  _globals['_SNAPSHOTPIECE']._serialized_start=103
+  _globals['_SNAPSHOTPIECE']._serialized_end=224
+  _globals['_SNAPSHOTPROGRESS']._serialized_start=226
+  _globals['_SNAPSHOTPROGRESS']._serialized_end=279
 # @@protoc_insertion_point(module_scope)

@@ -40,15 +40,21 @@ class Envelope(_message.Message):
 Global___Envelope: _TypeAlias = Envelope  # noqa: Y015
 
 @_typing.final
-class SnapshotChunk(_message.Message):
-    """A snapshot in pieces: first the message without the snapshot's data, then its data, then what the application adds."""
+class SnapshotPiece(_message.Message):
+    """From the sender of a snapshot: first everything but `body`, then the body's pieces in order, from the offset that the
+    receiver has named. `transfer` is the same for every try to bring one message over.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MESSAGE_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
+    BODY_SIZE_FIELD_NUMBER: _builtins.int
+    BODY_DIGEST_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
+    body_size: _builtins.int
+    body_digest: _builtins.bytes
+    transfer: _builtins.int
     body: _builtins.bytes
     @_builtins.property
     def message(self) -> _raft_pb2.Message: ...
@@ -56,13 +62,39 @@ class SnapshotChunk(_message.Message):
         self,
         *,
         message: _raft_pb2.Message | None = ...,
-        data: _builtins.bytes | None = ...,
+        body_size: _builtins.int | None = ...,
+        body_digest: _builtins.bytes | None = ...,
+        transfer: _builtins.int | None = ...,
         body: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "data", b"data", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_digest", b"body_digest", "body_size", b"body_size", "message", b"message", "transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "data", b"data", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_digest", b"body_digest", "body_size", b"body_size", "message", b"message", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SnapshotChunk: _TypeAlias = SnapshotChunk  # noqa: Y015
+Global___SnapshotPiece: _TypeAlias = SnapshotPiece  # noqa: Y015
+
+@_typing.final
+class SnapshotProgress(_message.Message):
+    """From its receiver: how much of the body it has written; `delivered` once the whole is verified and handed on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    delivered: _builtins.bool
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int | None = ...,
+        delivered: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "offset", b"offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotProgress: _TypeAlias = SnapshotProgress  # noqa: Y015

@@ -1,243 +1,266 @@
-"""Members joined by real connections on the loopback interface."""
-
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
-from collections.abc import AsyncIterator, Callable
+import socket
+from pathlib import Path
 
+import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from raft.core import ConfState, Entry, Message, MessageType, Snapshot
 from raft.environment import real_environment
-from raft.runtime.transport_grpc import GrpcTransport, PeerTLS
-
-WAIT_SECONDS = 20
-CLUSTER = 0xC1
-
-
-class Inbox:
-    """A receiver that remembers."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.unreachable: list[int] = []
-        self.snapshots: list[tuple[int, bool]] = []
-        self._changed = asyncio.Event()
-
-    def receive(self, message: Message) -> None:
-        self.messages.append(message)
-        self._changed.set()
-
-    def report_unreachable(self, member_id: int) -> None:
-        self.unreachable.append(member_id)
-        self._changed.set()
-
-    def report_snapshot(self, member_id: int, *, ok: bool) -> None:
-        self.snapshots.append((member_id, ok))
-        self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-
-class Bodies:
-    def __init__(self, pieces: list[bytes]) -> None:
-        self.pieces = pieces
-        self.received: list[tuple[int, bytes]] = []
-
-    async def read(self, snapshot: Snapshot) -> AsyncIterator[bytes]:
-        for piece in self.pieces:
-            yield piece
-
-    async def write(self, snapshot: Snapshot, chunks: AsyncIterator[bytes]) -> None:
-        self.received.append((snapshot.index, b"".join([chunk async for chunk in chunks])))
-
-
-def make(member_id: int, *, cluster_id: int = CLUSTER, port: int = 0, **options: object) -> GrpcTransport:
-    return GrpcTransport(
-        real_environment(),
-        member_id=member_id,
-        cluster_id=cluster_id,
-        listen_address=f"127.0.0.1:{port}",
-        **options,  # type: ignore[arg-type]
-    )
-
-
-def heartbeat(sender: int, to: int, term: int = 1) -> Message:
-    return Message(type=MessageType.HEARTBEAT, sender=sender, to=to, term=term)
-
-
-def append(sender: int, to: int, *data: bytes) -> Message:
-    entries = tuple(Entry(index, 1, item) for index, item in enumerate(data, start=1))
-    return Message(type=MessageType.APP, sender=sender, to=to, term=1, entries=entries)
-
-
-async def joined(first: GrpcTransport, second: GrpcTransport) -> tuple[Inbox, Inbox]:
-    inboxes = Inbox(), Inbox()
-    await first.start(inboxes[0])
-    await second.start(inboxes[1])
-    await first.add_peer(2, f"127.0.0.1:{second.port}")
-    await second.add_peer(1, f"127.0.0.1:{first.port}")
-    return inboxes
+from raft.runtime import peer_guard
+from raft.runtime.peer_channel import LANE_KEY, MESSAGES_METHOD, TO_KEY, call_metadata
+from raft.runtime.transport_grpc import GrpcTransport
+from raft.wire import message_to_pb
+from raft.wire import peer_pb2 as pb
+from tests.unit.raft.peers import CLUSTER, WAIT_SECONDS, Inbox, append, eventually, heartbeat, make, running
 
 
 async def test_messages_arrive_both_ways_and_in_order_within_a_lane() -> None:
     first, second = make(1), make(2)
-    inbox1, inbox2 = await joined(first, second)
-    sent = [append(1, 2, b"%d" % number) for number in range(50)]
-    first.send(sent)
-    first.send([heartbeat(1, 2)])
-    second.send([Message(type=MessageType.HEARTBEAT_RESP, sender=2, to=1, term=1, context=b"x")])
-    await inbox2.until(lambda: len(inbox2.messages) == 51)
-    await inbox1.until(lambda: len(inbox1.messages) == 1)
-    assert [message for message in inbox2.messages if message.type is MessageType.APP] == sent
-    assert inbox1.messages[0].context == b"x"
-    await first.stop()
-    await second.stop()
+    async with running(first, second) as (inbox1, inbox2):
+        sent = [append(1, 2, b"%d" % number) for number in range(50)]
+        first.send(sent)
+        first.send([heartbeat(1, 2)])
+        second.send([Message(type=MessageType.HEARTBEAT_RESP, sender=2, to=1, term=1, context=b"x")])
+        await inbox2.until(lambda: len(inbox2.messages) == 51)
+        await inbox1.until(lambda: len(inbox1.messages) == 1)
+        assert [message for message in inbox2.messages if message.type is MessageType.APP] == sent
+        assert inbox1.messages[0].context == b"x"
+        assert (first.stats.peers[2].sent_messages, second.stats.peers[1].received_messages) == (51, 51)
+        assert first.stats.peers[2].sent_bytes == second.stats.peers[1].received_bytes > 51
 
 
 async def test_a_large_append_arrives_whole() -> None:
     first, second = make(1), make(2)
-    _, inbox2 = await joined(first, second)
-    message = append(1, 2, bytes(7_000_000), b"small")
-    first.send([message])
-    await inbox2.until(lambda: bool(inbox2.messages))
-    assert inbox2.messages == [message]
-    await first.stop()
-    await second.stop()
-
-
-async def test_snapshots_are_streamed_with_their_bodies_and_reported() -> None:
-    sending, receiving = Bodies([b"a" * 2_500_000, b"b"]), Bodies([])
-    first, second = make(1, bodies=sending), make(2, bodies=receiving)
-    inbox1, inbox2 = await joined(first, second)
-    snapshot = Snapshot(7, 2, ConfState((1, 2)), b"data" * 500_000)
-    message = Message(type=MessageType.SNAP, sender=1, to=2, term=3, snapshot=snapshot)
-    first.send([message])
-    await inbox2.until(lambda: bool(inbox2.messages))
-    assert inbox2.messages == [message]
-    assert receiving.received == [(7, b"a" * 2_500_000 + b"b")]
-    await inbox1.until(lambda: inbox1.snapshots == [(2, True)])
-    await second.stop()
-    first.send([message])
-    await inbox1.until(lambda: inbox1.snapshots == [(2, True), (2, False)])
-    first.send([Message(type=MessageType.SNAP, sender=1, to=9, term=3, snapshot=snapshot)])
-    assert inbox1.snapshots[-1] == (9, False)
-    await first.stop()
+    async with running(first, second) as (_, inbox2):
+        message = append(1, 2, bytes(7_000_000), b"small")
+        first.send([message])
+        await inbox2.until(lambda: bool(inbox2.messages))
+        assert inbox2.messages == [message]
 
 
 async def test_another_cluster_is_turned_away() -> None:
     first, second = make(1), make(2, cluster_id=0xBAD)
-    inbox1, inbox2 = await joined(first, second)
-    first.send([heartbeat(1, 2)])
-    await inbox1.until(lambda: inbox1.unreachable == [2])
-    assert second.rejected >= 1
-    assert not inbox2.messages
-    await first.stop()
-    await second.stop()
+    async with running(first, second) as (inbox1, inbox2):
+        first.send([heartbeat(1, 2)])
+        await inbox1.until(lambda: inbox1.unreachable == [2])
+        assert second.stats.rejected >= 1
+        assert not inbox2.messages
+        assert first.connected_since(2) is None
 
 
-async def test_messages_for_somebody_else_are_dropped() -> None:
+async def test_a_removed_member_is_turned_away() -> None:
+    first, second = make(1), make(2, is_removed=lambda member_id: member_id == 1)
+    async with running(first, second) as (inbox1, inbox2):
+        first.send([heartbeat(1, 2)])
+        await inbox1.until(lambda: inbox1.unreachable == [2])
+        assert not inbox2.messages
+
+
+async def test_a_member_at_an_outdated_address_is_not_connected_to() -> None:
     first, second = make(1), make(2)
-    _, inbox2 = await joined(first, second)
-    await first.add_peer(3, f"127.0.0.1:{second.port}")  # an outdated address
-    first.send([heartbeat(1, 3), heartbeat(1, 2)])
-    await inbox2.until(lambda: bool(inbox2.messages))
-    assert inbox2.messages == [heartbeat(1, 2)]
-    await first.stop()
-    await second.stop()
+    async with running(first, second) as (inbox1, inbox2):
+        await first.add_peer(3, second.urls)
+        first.send([heartbeat(1, 3), heartbeat(1, 2)])
+        await inbox2.until(lambda: bool(inbox2.messages))
+        await inbox1.until(lambda: inbox1.unreachable == [3])
+        assert inbox2.messages == [heartbeat(1, 2)]
+        assert first.connected_since(3) is None
 
 
-async def test_a_peer_that_comes_back_is_found_again() -> None:
+async def test_a_peer_that_comes_back_is_found_again_and_connected_since_then() -> None:
     first, second = make(1), make(2)
-    inbox1, inbox2 = await joined(first, second)
-    first.send([heartbeat(1, 2)])
-    await inbox2.until(lambda: bool(inbox2.messages))
-    port = second.port
-    await second.stop()
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not inbox1.unreachable:
-            first.send([heartbeat(1, 2, term=2)])
-            await asyncio.sleep(0.01)
-    again = make(2, port=port)
-    inbox = Inbox()
-    await again.start(inbox)
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not inbox.messages:
+    async with running(first, second) as (inbox1, _):
+        await eventually(lambda: first.connected_since(2) is not None)
+        before = first.connected_since(2)
+        assert before is not None
+        assert first.stats.active_peers == 1
+        urls = second.urls
+        await second.stop()
+        await inbox1.until(lambda: 2 in inbox1.unreachable)
+        await eventually(lambda: first.connected_since(2) is None)
+        assert first.stats.peers[2].disconnects == 1
+        again = make(2, urls)
+        async with running(again) as (inbox,):
+            await eventually(lambda: first.connected_since(2) is not None)
+            after = first.connected_since(2)
+            assert after is not None
+            assert after > before
             first.send([heartbeat(1, 2, term=3)])
-            await asyncio.sleep(0.01)
-    assert inbox.messages[0].term in (2, 3)
-    await first.remove_peer(2)
-    await first.stop()
-    await again.stop()
+            await inbox.until(lambda: bool(inbox.messages))
+        await first.remove_peer(2)
+        assert first.connected_since(2) is None
+        assert 2 not in first.stats.peers
+
+
+async def test_the_round_trip_is_measured() -> None:
+    measured: list[tuple[int, float]] = []
+    first, second = make(1, on_round_trip=lambda *trip: measured.append(trip)), make(2)
+    async with running(first, second):
+        await eventually(lambda: measured)
+        assert first.stats.peers[2].round_trip_seconds == measured[0][1] > 0
+        assert measured[0][0] == 2
+
+
+# Addresses
 
 
 async def test_a_port_in_use_is_an_error() -> None:
     first = make(1)
-    await first.start(Inbox())
-    with pytest.raises(OSError, match="cannot be listened"):
-        await make(2, port=first.port).start(Inbox())
-    await first.stop()
+    async with running(first):
+        with pytest.raises(OSError, match="cannot be listened"):
+            await make(2, first.urls).start(Inbox())
 
 
-# TLS
+async def test_a_member_listens_on_several_urls_and_on_socket_files(tmp_path: Path) -> None:
+    path = f"unix://{tmp_path}/peer:1"
+    first, second = make(1), make(2, ("http://127.0.0.1:0", path))
+    async with running(first, second) as (_, inbox2):
+        assert second.urls[1] == path
+        for number, url in enumerate(second.urls):
+            await first.add_peer(2, [url])
+            first.send([heartbeat(1, 2, term=number)])
+            await inbox2.until(lambda number=number: inbox2.messages[-1:] == [heartbeat(1, 2, term=number)])
 
 
-def certificates() -> tuple[bytes, Callable[[], tuple[bytes, bytes]]]:
-    """An authority's certificate, and a function that makes member certificates under it."""
-    now = datetime.datetime.now(datetime.UTC)
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peers")])
-
-    def build(subject: x509.Name, key: ec.EllipticCurvePrivateKey, is_authority: bool) -> bytes:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-            )
-        )
-        return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def member() -> tuple[bytes, bytes]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = build(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "member")]), key, False)
-        return certificate, key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-
-    return build(name, authority_key, True), member
+async def test_ipv6_addresses_stand_in_brackets() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    first, second = make(1), make(2, ("http://[::1]:0",))
+    async with running(first, second) as (_, inbox2):
+        assert second.urls[0].startswith("http://[::1]:")
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: inbox2.messages == [heartbeat(1, 2)])
 
 
-async def test_tls_joins_members_of_one_authority_only() -> None:
-    authority, member = certificates()
-    _, stranger = certificates()
-    first, second = (make(number, tls=PeerTLS(*member(), authority)) for number in (1, 2))
-    _, inbox2 = await joined(first, second)
-    first.send([heartbeat(1, 2)])
-    await inbox2.until(lambda: inbox2.messages == [heartbeat(1, 2)])
+async def test_the_next_url_is_tried_when_one_fails(tmp_path: Path) -> None:
+    first, second = make(1), make(2)
+    async with running(first, second) as (_, inbox2):
+        await first.add_peer(2, [f"unix://{tmp_path}/nobody", "http://127.0.0.1:1", *second.urls])
+        await eventually(lambda: first.connected_since(2) is not None)
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: inbox2.messages == [heartbeat(1, 2)])
 
-    outsider = make(3, tls=PeerTLS(*stranger(), authority))
-    inbox3 = Inbox()
-    await outsider.start(inbox3)
-    await outsider.add_peer(2, f"127.0.0.1:{second.port}")
-    outsider.send([heartbeat(3, 2)])
-    await inbox3.until(lambda: inbox3.unreachable == [2])
-    assert inbox2.messages == [heartbeat(1, 2)]
-    for transport in (first, second, outsider):
-        await transport.stop()
+
+async def test_what_is_no_peer_url_is_an_error() -> None:
+    with pytest.raises(ValueError, match="scheme must be"):
+        make(1, ("127.0.0.1:2380",))
+    with pytest.raises(ValueError, match="certificate and its key are missing"):
+        make(1, ("https://127.0.0.1:2380",))
+    with pytest.raises(ValueError, match="one peer URL or more"):
+        await make(1).add_peer(2, [])
+
+
+# Limits
+
+SNAPSHOT = Snapshot(1, 1, ConfState((1,)))
+
+
+class Stranger:
+    """Opens streams of messages by hand."""
+
+    def __init__(self, transport: GrpcTransport, *, sender: int = 7, lane: str = "heartbeats") -> None:
+        self.channel = grpc.aio.insecure_channel(transport.urls[0].removeprefix("http://"))
+        metadata = (*call_metadata(CLUSTER, sender), (TO_KEY, "2"), (LANE_KEY, lane))
+        self.call = self.channel.stream_unary(MESSAGES_METHOD)(metadata=metadata)
+
+    async def refused(self) -> str:
+        async with asyncio.timeout(WAIT_SECONDS):
+            code = await self.call.code()
+            await self.channel.close()
+        return f"{code.name}: {await self.call.details()}"
+
+
+def envelope(*messages: Message) -> bytes:
+    return pb.Envelope(messages=[message_to_pb(message) for message in messages]).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xff\xff\xff", "INVALID_ARGUMENT"),
+        (envelope(heartbeat(7, 3)), "for member 3"),
+        (envelope(Message(type=MessageType.SNAP, to=2, snapshot=SNAPSHOT)), "a snapshot among messages"),
+        (envelope(Message(type=MessageType.APP, to=2, term=1, entries=(Entry(5, 1, b""),))), "entries are missing"),
+        (pb.Envelope(messages=[message_to_pb(heartbeat(7, 2))] * 9000).SerializeToString(), "too many messages"),
+        (bytes(3_000_000), "RESOURCE_EXHAUSTED"),
+    ],
+)
+async def test_garbage_cuts_its_sender_off_and_nobody_else(data: bytes, reason: str) -> None:
+    first, second = make(1), make(2, message_bytes_max=2_000_000)
+    async with running(first, second) as (_, inbox2):
+        stranger = Stranger(second)
+        await stranger.call.initial_metadata()
+        await stranger.call.write(data)
+        assert reason in await stranger.refused()
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: bool(inbox2.messages))
+        assert inbox2.messages == [heartbeat(1, 2)]
+
+
+async def test_bytes_that_are_not_http2_do_not_hurt() -> None:
+    first, second = make(1), make(2)
+    async with running(first, second) as (_, inbox2):
+        host, _, port = second.urls[0].removeprefix("http://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(real_environment().randomness.token_bytes(100_000))
+        async with asyncio.timeout(WAIT_SECONDS):
+            try:
+                while await reader.read(65536):
+                    pass
+            except ConnectionError:
+                pass
+        writer.close()
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: inbox2.messages == [heartbeat(1, 2)])
+
+
+async def test_of_two_streams_from_one_lane_the_newer_stays() -> None:
+    second = make(2)
+    async with running(second) as (inbox,):
+        older = Stranger(second)
+        await older.call.initial_metadata()
+        other_lane = Stranger(second, lane="appends")
+        await other_lane.call.initial_metadata()
+        newer = Stranger(second)
+        await newer.call.initial_metadata()
+        assert "ABORTED: a newer stream" in await older.refused()
+        for stranger in (newer, other_lane):
+            await stranger.call.write(envelope(heartbeat(7, 2)))
+        await inbox.until(lambda: len(inbox.messages) == 2)
+        assert second.stats.strangers.received_messages == 2
+        await newer.channel.close()
+        await other_lane.channel.close()
+
+
+async def test_streams_are_limited_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_guard, "STREAMS_MAX", 2)
+    second = make(2)
+    async with running(second) as (inbox,):
+        strangers = [Stranger(second, sender=number) for number in (7, 8)]
+        for stranger in strangers:
+            await stranger.call.initial_metadata()
+        assert "RESOURCE_EXHAUSTED: too many streams" in await Stranger(second, sender=9).refused()
+        await strangers[0].channel.close()
+        await eventually(lambda: len(second._streams._tasks) == 1)
+        again = Stranger(second, sender=9)
+        await again.call.initial_metadata()
+        await again.call.write(envelope(heartbeat(9, 2)))
+        await inbox.until(lambda: inbox.messages == [heartbeat(9, 2)])
+        await strangers[1].channel.close()
+        await again.channel.close()
+
+
+async def test_a_lane_to_a_peer_that_is_away_stays_small() -> None:
+    first = make(1)
+    async with running(first) as (inbox,):
+        await first.add_peer(2, ["http://127.0.0.1:1"])
+        first.send([append(1, 2, bytes(1 << 20))] * 100)
+        assert len(inbox.unreachable) == 100 - 64
+        first.send([heartbeat(1, 2)] * 5000)
+        assert len(inbox.unreachable) == 100 - 64 + 5000 - 4096
+        assert first.stats.peers[2].send_failures == len(inbox.unreachable)

@@ -1,0 +1,65 @@
+"""What both ends of a connection between members agree on, and how one is opened."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from raft.environment import FileSystem
+from raft.runtime.peer_tls import CredentialFiles, PeerTLS
+from raft.runtime.peer_url import PeerURL
+
+__all__ = ["MESSAGES_METHOD", "MESSAGE_BYTES_MAX", "PING_METHOD", "SNAPSHOT_METHOD", "Connector", "call_metadata"]
+
+MESSAGES_METHOD: Final = "/raftpeer.Peer/Messages"
+SNAPSHOT_METHOD: Final = "/raftpeer.Peer/Snapshot"
+PING_METHOD: Final = "/raftpeer.Peer/Ping"
+
+CLUSTER_KEY: Final = "raft-cluster-id"
+SENDER_KEY: Final = "raft-member-id"
+TO_KEY: Final = "raft-to-id"
+LANE_KEY: Final = "raft-lane"
+"""Metadata: the first two with every call, the others with streams of messages. Ids are hexadecimal, as etcd's are."""
+ACCEPTED: Final = (("raft-accepted", "1"),)
+"""Metadata that answers a stream of messages before the first of them: a refusal may begin with metadata, too."""
+
+MESSAGE_BYTES_MAX: Final = 64 << 20
+"""The largest message over a connection, unless set otherwise: a batch of forwarded proposals is one."""
+
+Metadata = tuple[tuple[str, str], ...]
+
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for every lane
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.initial_reconnect_backoff_ms", 20),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+def call_metadata(cluster_id: int | None, member_id: int | None) -> Metadata:
+    """Who calls; None for what a member that joins does not know yet."""
+    known = ((CLUSTER_KEY, cluster_id), (SENDER_KEY, member_id))
+    return tuple((key, f"{number:x}") for key, number in known if number is not None)
+
+
+class Connector:
+    """Opens channels, each with the certificate files as they are then."""
+
+    def __init__(self, files: FileSystem, tls: PeerTLS | None) -> None:
+        self._credentials = None if tls is None else CredentialFiles(files, tls)
+
+    def open(self, url: PeerURL) -> grpc.aio.Channel:
+        """A channel that connects when it is used; raises OSError or ValueError for unusable certificate files."""
+        if not url.is_secure:
+            return grpc.aio.insecure_channel(url.target, options=_CHANNEL_OPTIONS)
+        credentials = grpc.ssl_channel_credentials() if self._credentials is None else self._credentials.channel()
+        options: tuple[tuple[str, int | str], ...] = _CHANNEL_OPTIONS
+        if url.socket_host is not None:
+            options = (*options, ("grpc.ssl_target_name_override", url.socket_host))
+        return grpc.aio.secure_channel(url.target, credentials, options=options)
