@@ -54,12 +54,14 @@ class Connector:
     def __init__(self, files: FileSystem, tls: PeerTLS | None) -> None:
         self._credentials = None if tls is None else CredentialFiles(files, tls)
 
-    def open(self, url: PeerURL) -> grpc.aio.Channel:
-        """A channel that connects when it is used; raises OSError or ValueError for unusable certificate files."""
+    async def open(self, url: PeerURL) -> grpc.aio.Channel:
+        """A channel that connects when it is used; raises OSError or ValueError (`CredentialFiles.channel_to`)."""
         if not url.is_secure:
             return grpc.aio.insecure_channel(url.target, options=_CHANNEL_OPTIONS)
-        credentials = grpc.ssl_channel_credentials() if self._credentials is None else self._credentials.channel()
+        credentials, name = grpc.ssl_channel_credentials(), url.socket_host
+        if self._credentials is not None:
+            credentials, name = await self._credentials.channel_to(url)
         options: tuple[tuple[str, int | str], ...] = _CHANNEL_OPTIONS
-        if url.socket_host is not None:
-            options = (*options, ("grpc.ssl_target_name_override", url.socket_host))
+        if name is not None:
+            options = (*options, ("grpc.ssl_target_name_override", name))
         return grpc.aio.secure_channel(url.target, credentials, options=options)

@@ -95,11 +95,14 @@ class PeerClient:
 
     async def _call(self, member_id: int | None, url: PeerURL, method: str, request: bytes, seconds: float) -> bytes:
         if member_id is None:
-            async with self._connector.open(url) as channel:
-                return await _unary(channel, method, request, seconds, self._metadata)
-        if (member_id, url) not in self._channels:
-            self._channels[member_id, url] = self._connector.open(url)
-        channel = self._channels[member_id, url]
+            async with await self._connector.open(url) as passing:
+                return await _unary(passing, method, request, seconds, self._metadata)
+        channel = self._channels.get((member_id, url))
+        if channel is None:
+            opened = await self._connector.open(url)
+            channel = self._channels.setdefault((member_id, url), opened)
+            if channel is not opened:  # another call was faster
+                await opened.close()
         return await _unary(channel, method, request, seconds, self._metadata)
 
 

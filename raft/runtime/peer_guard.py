@@ -4,6 +4,8 @@
     no cluster id                  the same, but for methods that a joining member calls
     a removed member               PERMISSION_DENIED
     a certificate that won't do    PERMISSION_DENIED
+
+Every refusal is counted and logged.
 """
 
 from __future__ import annotations

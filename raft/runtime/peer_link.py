@@ -32,7 +32,7 @@ from raft.runtime.peer_snapshot import SnapshotBodies, SnapshotSender
 from raft.runtime.peer_stats import TransportStats
 from raft.runtime.peer_url import PeerURL
 from raft.runtime.transport import Receiver
-from raft.wire import message_to_pb
+from raft.wire import fill_message_pb
 from raft.wire import peer_pb2 as pb
 
 __all__ = ["LinkContext", "PeerLink"]
@@ -42,7 +42,9 @@ logger = logging.getLogger(__name__)
 LANE_MESSAGES_MAX: Final = 4096
 """Messages waiting in one lane; more are dropped, and Raft repeats what matters."""
 LANE_BYTES_MAX: Final = 64 << 20
-ENVELOPE_BYTES_MAX: Final = 4 << 20
+ENVELOPE_BYTES_MAX: Final = 1 << 20
+ENVELOPE_MESSAGES_MAX: Final = 256
+"""An envelope is made, and read, in one turn of the event loop: neither side should miss a heartbeat over one."""
 CONNECT_SECONDS: Final = 5.0
 RECONNECT_SECONDS_MIN: Final = 0.02
 RECONNECT_SECONDS_MAX: Final = 1.0
@@ -114,7 +116,7 @@ class Lane:
     async def _connect_and_send(self, url: PeerURL) -> str:
         """Stay connected as long as possible; returns why that was not longer."""
         try:
-            channel = self._context.connector.open(url)
+            channel = await self._context.connector.open(url)
         except (OSError, ValueError) as error:
             return str(error)
         pings: asyncio.Task[None] | None = None
@@ -189,15 +191,19 @@ class Lane:
 
     def _next_envelope(self) -> bytes:
         queue = self._queue
+        envelope = pb.Envelope()
+        add = envelope.messages.add
         message, size = queue.popleft()
-        batch = [message_to_pb(message)]
-        while queue and size + queue[0][1] <= ENVELOPE_BYTES_MAX:
+        fill_message_pb(add(), message)
+        count = 1
+        while queue and count < ENVELOPE_MESSAGES_MAX and size + queue[0][1] <= ENVELOPE_BYTES_MAX:
             message, message_size = queue.popleft()
-            batch.append(message_to_pb(message))
+            fill_message_pb(add(), message)
             size += message_size
+            count += 1
         self._queue_bytes -= size
-        data = pb.Envelope(messages=batch).SerializeToString()
-        self._stats.sent_messages += len(batch)
+        data = envelope.SerializeToString()
+        self._stats.sent_messages += count
         self._stats.sent_bytes += len(data)
         return data
 

@@ -254,7 +254,10 @@ class _Attempt:
         self.received = 0  # bytes that the receiver has written, those of earlier tries included
 
     async def run(self, url: PeerURL, first: bytes) -> bool:
-        channel = self._connector.open(url)
+        try:
+            channel = await self._connector.open(url)
+        except OSError as error:  # unlike one of the body's, this one may pass
+            raise ValueError(str(error)) from error
         try:
             multicallable: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(SNAPSHOT_METHOD)
             call = multicallable(metadata=self._metadata)

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,11 +24,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 
 from raft.environment import FileSystem
+from raft.runtime.peer_url import PeerURL
 
 __all__ = ["CertificateCheck", "CredentialFiles", "PeerTLS", "matches_host"]
 
 logger = logging.getLogger(__name__)
 
+HANDSHAKE_SECONDS: Final = 5.0
 VERDICTS_MAX: Final = 256
 """Connections whose verdict is remembered; a lost one is only made again."""
 
@@ -48,6 +51,8 @@ class PeerTLS:
         allowed_hostnames: `--peer-cert-allowed-hostname`: host names or addresses, one of which it must be good for.
         skip_client_san_verification: `--peer-skip-client-san-verification`: without it, a certificate with addresses
             or names in it must be good for the address that the peer connects from.
+        self_signed: `--peer-auto-tls`: members make their own certificates, so those we connect to may show any. That
+            keeps listeners out, and nobody else.
 
     Raises:
         ValueError: the settings contradict each other.
@@ -63,6 +68,7 @@ class PeerTLS:
     allowed_cns: tuple[str, ...] = ()
     allowed_hostnames: tuple[str, ...] = ()
     skip_client_san_verification: bool = False
+    self_signed: bool = False
 
     def __post_init__(self) -> None:
         if (self.client_cert is None) != (self.client_key is None):
@@ -96,6 +102,20 @@ class CredentialFiles:
         certificate, private_key, authority = self._read(cert, key)
         return grpc.ssl_channel_credentials(authority, private_key, certificate)
 
+    async def channel_to(self, url: PeerURL) -> tuple[grpc.ChannelCredentials, str | None]:
+        """For a connection to `url`, and the name to look for in its certificate if that is not the URL's own.
+
+        Raises OSError or ValueError for files that cannot be used, and for a self-signing peer that is not there.
+        """
+        if not self._tls.self_signed:
+            return self.channel(), url.socket_host
+        # gRPC cannot be told to trust anybody. What the peer shows is looked at first, and is its own authority then.
+        shown = await _shown_certificate(url)
+        credentials = grpc.ssl_channel_credentials(shown.public_bytes(Encoding.PEM))
+        names, addresses = _alternative_names(shown)
+        common = [str(name.value) for name in shown.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        return credentials, next(iter([*names, *map(str, addresses), *common]), None)
+
     def _refresh(self) -> grpc.ServerCertificateConfiguration | None:
         """Called by gRPC, on a thread of its own, for every handshake. What cannot be used changes nothing."""
         try:
@@ -123,6 +143,27 @@ class CredentialFiles:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{cert}, {key}: {error}") from error
         return certificate, private_key, authority
+
+
+async def _shown_certificate(url: PeerURL) -> x509.Certificate:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    path_or_address = url.target.removeprefix("unix:")
+    try:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            if url.socket_host is not None:
+                _, writer = await asyncio.open_unix_connection(path_or_address, ssl=context, server_hostname="")
+            else:
+                host, _, port = path_or_address.rpartition(":")
+                _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+    except TimeoutError as error:
+        raise OSError(f"{url.text} shows no certificate in time") from error
+    try:
+        return x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+    finally:
+        writer.transport.abort()
 
 
 def read_file(files: FileSystem, path: str) -> bytes:

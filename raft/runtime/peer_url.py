@@ -2,6 +2,8 @@
 
     http://host:port  https://host:port    in the clear, with TLS; IPv6 addresses in brackets
     unix://path  unixs://path              a socket file, likewise; `unix://localhost:2380` is a file of that name
+
+Nothing else may stand in one.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ no envelope, or is meant for somebody else, ends it. Of two streams from one lan
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -57,7 +58,7 @@ __all__ = [
 ]
 
 STOP_GRACE_SECONDS: Final = 0.1
-ENVELOPE_MESSAGES_MAX: Final = 8192
+ENVELOPE_MESSAGES_MAX: Final = 1024
 CALLS_MAX: Final = 1024
 """Calls that are answered at once, of all kinds; more are refused."""
 
@@ -130,6 +131,7 @@ class GrpcTransport:
         self._link_context: LinkContext | None = None
         self._server: grpc.aio.Server | None = None
         self._streams = Streams()
+        self._changing = asyncio.Lock()  # of the peers, one change after the other
         self._snapshots: SnapshotReceiver | None = None
         self._client = PeerClient(environment, cluster_id=cluster_id, member_id=member_id, tls=tls)
         self.urls: tuple[str, ...] = ()
@@ -207,24 +209,26 @@ class GrpcTransport:
 
     async def stop(self) -> None:
         """See `Transport.stop`."""
-        self._peers = {peer_id: link.urls for peer_id, link in self._links.items()}
-        links, self._links = self._links, {}
-        for link in links.values():
-            await link.stop()
-        await self._client.stop()
+        async with self._changing:
+            self._link_context = None
+            self._peers |= {peer_id: link.urls for peer_id, link in self._links.items()}
+            links, self._links = self._links, {}
+            await asyncio.gather(*(link.stop() for link in links.values()))
+            await self._client.stop()
         if self._server is not None:
             await self._server.stop(STOP_GRACE_SECONDS)
             self._server = None
         if self._snapshots is not None:
             self._snapshots.stop()
             self._snapshots = None
-        self._link_context = None
 
     # Members
 
     async def add_peer(self, peer_id: int, urls: Sequence[str]) -> None:
         """Send to a member, or send to it elsewhere from now on; raises ValueError for what is no peer URL."""
-        await self._set_peer(peer_id, _parse_urls(urls))
+        parsed = _parse_urls(urls)
+        async with self._changing:
+            await self._set_peer(peer_id, parsed)
 
     async def _set_peer(self, peer_id: int, urls: tuple[PeerURL, ...]) -> None:
         if self._link_context is None:
@@ -242,12 +246,13 @@ class GrpcTransport:
 
     async def remove_peer(self, peer_id: int) -> None:
         """Send nothing more to a member."""
-        self._peers.pop(peer_id, None)
-        link = self._links.pop(peer_id, None)
-        if link is not None:
-            await link.stop()
-            await self._client.set_peer(peer_id, ())
-        self.stats.peers.pop(peer_id, None)
+        async with self._changing:
+            self._peers.pop(peer_id, None)
+            link = self._links.pop(peer_id, None)
+            if link is not None:
+                await link.stop()
+                await self._client.set_peer(peer_id, ())
+            self.stats.peers.pop(peer_id, None)
 
     def connected_since(self, peer_id: int) -> float | None:
         """Since when, on the monotonic clock, a peer has been connected without a break; None when it is not."""

@@ -18,6 +18,7 @@ from raft.wire.convert import (
     encode_hard_state,
     encode_message,
     encode_snapshot,
+    fill_message_pb,
     message_from_pb,
     message_to_pb,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "encode_hard_state",
     "encode_message",
     "encode_snapshot",
+    "fill_message_pb",
     "message_from_pb",
     "message_to_pb",
 ]

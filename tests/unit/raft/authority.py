@@ -64,6 +64,9 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         certificate = self._build(subject, key, names=names)
+        return self._write(file_name, certificate, key)
+
+    def _write(self, file_name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
         paths = self._directory / f"{file_name}.crt", self._directory / f"{file_name}.key"
         paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         paths[1].write_bytes(
@@ -72,6 +75,11 @@ class Authority:
             )
         )
         return Pair(str(paths[0]), str(paths[1]), certificate.serial_number)
+
+    def self_signed(self, host: str) -> Pair:
+        """A certificate that is its own authority."""
+        certificate = self._build(self._name, self._key, is_authority=True, names=(host,))
+        return self._write("self-signed", certificate, self._key)
 
     def revoke(self, *serials: int, encoding: serialization.Encoding = serialization.Encoding.DER) -> str:
         """A revocation list with these serials; its path."""

@@ -513,7 +513,9 @@ async def test_three_members_over_the_network(tmp_path: Path) -> None:
     ids = (1, 2, 3)
     journals = {member_id: Journal() for member_id in ids}
     transports = {
-        member_id: GrpcTransport(real_environment(), member_id=member_id, cluster_id=0xC1, listen_address="127.0.0.1:0")
+        member_id: GrpcTransport(
+            real_environment(), member_id=member_id, cluster_id=0xC1, listen_urls=["http://127.0.0.1:0"]
+        )
         for member_id in ids
     }
     drivers = {}
@@ -524,7 +526,7 @@ async def test_three_members_over_the_network(tmp_path: Path) -> None:
         await drivers[member_id].start()
     for member_id in ids:
         for peer_id in ids:
-            await transports[member_id].add_peer(peer_id, f"127.0.0.1:{transports[peer_id].port}")
+            await transports[member_id].add_peer(peer_id, transports[peer_id].urls)
     for number, driver in enumerate(drivers.values()):
         driver.propose(b"%d" % number)
     for journal in journals.values():

@@ -157,6 +157,23 @@ async def test_renewed_certificates_are_used_without_a_restart(authority: Author
         assert inbox1.unreachable == []
 
 
+async def test_members_that_sign_for_themselves_are_joined(tmp_path: Path) -> None:
+    for number in "12":
+        (tmp_path / number).mkdir()
+    own = [Authority(tmp_path / number, "etcd").self_signed("127.0.0.1") for number in "12"]
+    first, second = (
+        make(number, (*HTTPS, f"unixs://{tmp_path}/{number}/peer"), tls=PeerTLS(pair.cert, pair.key, self_signed=True))
+        for number, pair in enumerate(own, start=1)
+    )
+    async with running(first, second) as (_, inbox2):
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: inbox2.messages == [heartbeat(1, 2)])
+        for url in second.urls:
+            await may_call(first, url)
+        with pytest.raises(PeerUnavailableError):
+            await first.call("https://127.0.0.1:1", PING_METHOD, b"", 5)
+
+
 def test_settings_that_contradict_each_other() -> None:
     with pytest.raises(ValueError, match="both be present or both absent"):
         PeerTLS("cert", "key", client_cert="cert")

@@ -186,7 +186,7 @@ def envelope(*messages: Message) -> bytes:
         (envelope(heartbeat(7, 3)), "for member 3"),
         (envelope(Message(type=MessageType.SNAP, to=2, snapshot=SNAPSHOT)), "a snapshot among messages"),
         (envelope(Message(type=MessageType.APP, to=2, term=1, entries=(Entry(5, 1, b""),))), "entries are missing"),
-        (pb.Envelope(messages=[message_to_pb(heartbeat(7, 2))] * 9000).SerializeToString(), "too many messages"),
+        (pb.Envelope(messages=[message_to_pb(heartbeat(7, 2))] * 1025).SerializeToString(), "too many messages"),
         (bytes(3_000_000), "RESOURCE_EXHAUSTED"),
     ],
 )
