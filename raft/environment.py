@@ -85,6 +85,9 @@ class FileSystem(Protocol):
     def preallocate(self, file: BinaryIO, size_bytes: int) -> None:
         """Reserve `size_bytes` for the file, which grows to that size with zeros."""
 
+    def free_bytes(self, path: str) -> int:
+        """What is left for this process on the disk that holds the path."""
+
     def lock(self, file: BinaryIO) -> None:
         """Take the file for this process until it is closed; raises BlockingIOError when another has it."""
 
@@ -214,10 +217,18 @@ class RealFileSystem:
 
     def preallocate(self, file: BinaryIO, size_bytes: int) -> None:
         """See `FileSystem.preallocate`."""
+        descriptor = file.fileno()
+        before_bytes = os.fstat(descriptor).st_size
         try:
-            os.posix_fallocate(file.fileno(), 0, size_bytes)
-        except OSError:  # not every file system can; a sparse file is the next best
-            os.ftruncate(file.fileno(), size_bytes)
+            os.posix_fallocate(descriptor, 0, size_bytes)
+        except OSError:  # not every file system can, and a full disk may take a part: a sparse file is the next best
+            os.ftruncate(descriptor, before_bytes)
+            os.ftruncate(descriptor, max(before_bytes, size_bytes))
+
+    def free_bytes(self, path: str) -> int:
+        """See `FileSystem.free_bytes`."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
 
     def lock(self, file: BinaryIO) -> None:
         """See `FileSystem.lock`. Where the system has them, the open-file-description locks that etcd takes too."""

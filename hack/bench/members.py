@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.integration.etcd_process import READY_LINE, binary, free_ports
+from tests.integration.etcd_process import MINI_ETCD, READY_LINE, binary, free_ports
 
 __all__ = ["MINI_ETCD", "Cluster", "Member", "etcd_command", "running"]
 
 ROOT = Path(__file__).parents[2]
-MINI_ETCD = (sys.executable, "-m", "kvstore")
 READY_SECONDS_MAX = 120.0
 
 

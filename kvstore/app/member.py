@@ -27,6 +27,7 @@ from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartC
 from kvstore.server.contention import Contention
 from kvstore.server.core import MemberCore
 from kvstore.server.data_dir import DataDir, DataDirError
+from kvstore.server.disk_space import DiskSpace, SpaceKeeper
 from kvstore.server.downgrade import VersionMonitor
 from kvstore.server.election import ElectionService
 from kvstore.server.hashes import Hashes
@@ -100,6 +101,7 @@ class Member:
         core: MemberCore,
         consensus: RunningConsensus,
         data_dir: DataDir,
+        space: DiskSpace,
         machine: LoggedMachine,
         failed: asyncio.Future[None],
         metrics: MemberMetrics,
@@ -131,6 +133,7 @@ class Member:
         )
         self._progress = ProgressReporter(core.hub, core.environment, options.watch_progress_notify_interval_seconds)
         self._version_monitor = VersionMonitor(core, clock)
+        self._space_keeper = SpaceKeeper(core, space, clock)
         self._stopped = False
         failed.add_done_callback(self._on_failure)
 
@@ -159,6 +162,7 @@ class Member:
         self._auto_compaction.start()
         self._progress.start()
         self._version_monitor.start()
+        self._space_keeper.start()
         pending = self.core.store.pending_compaction()
         if pending is not None:
             self.core.compactor.start(self.core.store.compact_revision, pending)
@@ -200,6 +204,7 @@ class Member:
             self._auto_compaction,
             self._progress,
             self._version_monitor,
+            self._space_keeper,
             self.core.compactor,
         ):
             await part.stop()
@@ -306,7 +311,8 @@ async def _assemble(
     alarms = Alarms(backend)
     alarms.restore()
     hub = WatchHub(store)
-    quota = Quota(backend, options.quota_backend_bytes)
+    space = DiskSpace(data_dir.free_bytes)
+    quota = Quota(backend, options.quota_backend_bytes, space.room_bytes)
     headers = HeaderSource(identity.cluster_id, identity.member_id)
     compactor = Compactor(clock, options.compaction_sleep_interval_seconds)
     passwords = PasswordHasher(options.bcrypt_cost, environment.randomness)
@@ -355,6 +361,7 @@ async def _assemble(
         timeout_seconds=options.request_timeout_seconds,
         request_bytes_max=options.max_request_bytes,
     )
+    space.pending_bytes = lambda: proposer.pending_bytes
     core = MemberCore(
         environment,
         backend,
@@ -375,7 +382,7 @@ async def _assemble(
         options.max_txn_ops,
         options.max_request_bytes,
     )
-    member = Member(options, core, consensus, data_dir, machine, failed, metrics)
+    member = Member(options, core, consensus, data_dir, space, machine, failed, metrics)
     member.start()
     if len(membership.members()) == 1:
         try:

@@ -46,6 +46,10 @@ class Alarms:
         """The alarms of a type, or all."""
         return [_member(*raised) for raised in sorted(self._raised) if alarm in (pb.NONE, raised[0])]
 
+    def is_raised(self, alarm: int, member_id: int) -> bool:
+        """Whether a member has raised an alarm."""
+        return (alarm, member_id) in self._raised
+
     @property
     def any(self) -> bool:
         """Whether any alarm is raised."""

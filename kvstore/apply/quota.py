@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from kvstore.backend import Backend
 from kvstore.etcdpb import rpc_pb2 as pb
@@ -12,7 +13,7 @@ __all__ = ["DEFAULT_QUOTA_BYTES", "LEASE_COST_BYTES", "Quota", "put_cost_bytes"]
 DEFAULT_QUOTA_BYTES = 2 << 30
 LEASE_COST_BYTES = 64
 KEY_OVERHEAD_BYTES = 256
-ROOMY_BYTES = 64 << 20
+ROOMY_BYTES = 256 << 20
 
 
 class Quota:
@@ -23,16 +24,20 @@ class Quota:
 
     Args:
         limit_bytes: 0 means the default of 2 GiB, a negative number no limit.
+        disk_room_bytes: tells how much the disk still takes.
 
     Attributes:
         headroom_bytes: what costs less still fits.
         roomy: so much is left that a single write need not be reckoned.
     """
 
-    __slots__ = ("_backend", "headroom_bytes", "limit_bytes", "roomy")
+    __slots__ = ("_backend", "_disk_room_bytes", "headroom_bytes", "limit_bytes", "roomy")
 
-    def __init__(self, backend: Backend, limit_bytes: int = 0) -> None:
+    def __init__(
+        self, backend: Backend, limit_bytes: int = 0, disk_room_bytes: Callable[[], int] = lambda: sys.maxsize
+    ) -> None:
         self._backend = backend
+        self._disk_room_bytes = disk_room_bytes
         self.limit_bytes = limit_bytes or DEFAULT_QUOTA_BYTES
         self.headroom_bytes = 0
         self.roomy = False
@@ -41,7 +46,7 @@ class Quota:
     def refresh(self) -> None:
         """Work out what is left."""
         limit = self.limit_bytes if self.limit_bytes > 0 else sys.maxsize
-        self.headroom_bytes = limit - self._backend.size_bytes()
+        self.headroom_bytes = min(limit - self._backend.size_bytes(), self._disk_room_bytes())
         self.roomy = self.headroom_bytes > ROOMY_BYTES
 
     def has_room(self, cost_bytes: int) -> bool:

@@ -59,12 +59,26 @@ class MemberCore:
         if self.consensus.leader_id == 0:
             raise catalogue.NO_LEADER.error()
 
+    @property
+    def has_space_alarm(self) -> bool:
+        """Whether this member is known to be out of space."""
+        return self.alarms.is_raised(pb.NOSPACE, self.headers.member_id)
+
+    async def raise_space_alarm(self) -> None:
+        """Tell everybody that this member is out of space.
+
+        Raises:
+            EtcdError: nobody heard.
+        """
+        alarm = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=self.headers.member_id, alarm=pb.NOSPACE)
+        await self.proposer.propose("alarm", alarm)
+
     async def refuse_for_space(self) -> None:
-        """Raise the NOSPACE alarm everywhere, then refuse.
+        """Raise the NOSPACE alarm everywhere, once: every alarm takes room in the log. Then refuse.
 
         Raises:
             EtcdError: always.
         """
-        alarm = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=self.headers.member_id, alarm=pb.NOSPACE)
-        await self.proposer.propose("alarm", alarm)
+        if not self.has_space_alarm:
+            await self.raise_space_alarm()
         raise catalogue.NO_SPACE.error()

@@ -38,6 +38,7 @@ class DataDir:
             self._lock = files.open(f"{path}/member/lock", "wb")
         except OSError as error:
             raise DataDirError(f"cannot use data directory {path!r}: {error.strerror or error}") from error
+        self._files = files
         self._take(self._lock)
 
     def _take(self, lock: BinaryIO) -> None:
@@ -46,6 +47,10 @@ class DataDir:
         except OSError as error:
             lock.close()
             raise DataDirError(f"data directory {self.path!r} is in use by another server") from error
+
+    def free_bytes(self) -> int:
+        """What the disk has left; the lesser where log and database are on two."""
+        return min(self._files.free_bytes(self.snap_path), self._files.free_bytes(self.wal_path))
 
     def release(self) -> None:
         """Let others have it."""

@@ -53,6 +53,7 @@ class Proposer:
 
     Attributes:
         failed_count: requests whose outcome nobody heard of.
+        pending_bytes: of the requests that wait for the log.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Proposer:
         self._loop = asyncio.get_running_loop()
         self._timer: TimerHandle | None = None
         self.failed_count = 0
+        self.pending_bytes = 0
         self._refuse_all: Refusal | None = None
 
     @property
@@ -136,7 +138,11 @@ class Proposer:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
         try:
             self._consensus.propose(data)
-            result = await future
+            self.pending_bytes += len(data)
+            try:
+                result = await future
+            finally:
+                self.pending_bytes -= len(data)
         except BaseException:  # the entry may still come, but nobody waits for it
             self._pending.pop(data, None)
             self.failed_count += 1
