@@ -27,7 +27,6 @@ SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 DEBIAN_ETCDCTL = "/usr/bin/etcdctl"
 
 NOT_YET = {
-    "auth": "users and roles",
     "member": "changes of members",
     "snapshot": "snapshots as bbolt files",
 }
