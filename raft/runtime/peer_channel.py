@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import grpc
@@ -23,7 +24,7 @@ TO_KEY: Final = "raft-to-id"
 LANE_KEY: Final = "raft-lane"
 """Metadata: the first two with every call, the others with streams of messages. Ids are hexadecimal, as etcd's are."""
 ACCEPTED: Final = (("raft-accepted", "1"),)
-"""Metadata that answers a stream of messages before the first of them: a refusal may begin with metadata, too."""
+"""Metadata that tells an answer from a refusal: of every call at its end, of a stream of messages before the first."""
 
 MESSAGE_BYTES_MAX: Final = 64 << 20
 """The largest message over a connection, unless set otherwise: a batch of forwarded proposals is one."""
@@ -46,6 +47,12 @@ def call_metadata(cluster_id: int | None, member_id: int | None) -> Metadata:
     """Who calls; None for what a member that joins does not know yet."""
     known = ((CLUSTER_KEY, cluster_id), (SENDER_KEY, member_id))
     return tuple((key, f"{number:x}") for key, number in known if number is not None)
+
+
+def is_being_cancelled() -> bool:
+    """Whether a CancelledError is meant for the running task; gRPC raises it, too, when a call of its own is ended."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Connector:

@@ -1,13 +1,14 @@
 """Calls from one member to another besides Raft's own: leases renewed by the leader, members, hashes.
 
-A call goes to a member's URLs one after the other until somebody answers; it may therefore be carried out twice, and
-should be one that can be. Connections to members stay open, those to bare URLs do not.
+A call goes to a member's URLs one after the other until somebody answers, be it with an error; it may therefore be
+carried out twice, and should be one that can be. Connections to members stay open, those to bare URLs do not.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -15,13 +16,21 @@ import grpc.aio
 
 from raft.environment import Environment
 from raft.errors import PeerRefusedError, PeerUnavailableError
-from raft.runtime.peer_channel import Connector, call_metadata
+from raft.runtime.peer_channel import ACCEPTED, Connector, call_metadata, is_being_cancelled
 from raft.runtime.peer_tls import PeerTLS
 from raft.runtime.peer_url import PeerURL
 
 __all__ = ["PeerClient"]
 
 _NOBODY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+
+
+@dataclass(slots=True)
+class _Shared:
+    """A channel, and the calls that use it: one that is replaced is closed after the last of them."""
+
+    channel: grpc.aio.Channel
+    users: int = 0
 
 
 class PeerClient:
@@ -39,7 +48,7 @@ class PeerClient:
         self._connector = Connector(environment.files, tls)
         self._metadata = call_metadata(cluster_id, member_id)
         self._urls: dict[int, tuple[PeerURL, ...]] = {}
-        self._channels: dict[tuple[int, PeerURL], grpc.aio.Channel] = {}
+        self._channels: dict[tuple[int | None, PeerURL], _Shared] = {}
 
     async def set_peer(self, member_id: int, urls: Sequence[PeerURL]) -> None:
         """Where a member is found from now on; nowhere, when there are no URLs."""
@@ -47,18 +56,15 @@ class PeerClient:
         if not urls:
             del self._urls[member_id]
         for key in [key for key in self._channels if key[0] == member_id and key[1] not in urls]:
-            await self._disconnect(*key)
-
-    async def _disconnect(self, member_id: int, url: PeerURL) -> None:
-        channel = self._channels.pop((member_id, url), None)
-        if channel is not None:
-            await channel.close()
+            shared = self._channels.pop(key)
+            if not shared.users:
+                await shared.channel.close()
 
     async def stop(self) -> None:
         """Break off every call and disconnect."""
         channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            await channel.close()
+        for shared in channels.values():
+            await shared.channel.close()
 
     async def call(self, to: int | str, method: str, request: bytes, timeout_seconds: float) -> bytes:
         """Make a call and wait for its answer.
@@ -85,25 +91,34 @@ class PeerClient:
                 return await self._call(member_id, url, method, request, max(left, 0.0))
             except grpc.aio.AioRpcError as error:
                 code, reason = error.code(), error.details() or ""
-                if code not in _NOBODY:
+                if code not in _NOBODY or ACCEPTED[0] in tuple(error.trailing_metadata() or ()):
                     raise PeerRefusedError(code.name, reason) from error
+                if code is grpc.StatusCode.UNAVAILABLE:
+                    self._channels.pop((member_id, url), None)  # the next one reads the certificates again
             except (grpc.aio.UsageError, OSError, ValueError) as error:
                 reason = str(error)
-            if member_id is not None:
-                await self._disconnect(member_id, url)  # the next try reads the certificates again
+            except asyncio.CancelledError:
+                if is_being_cancelled():
+                    raise
+                reason = "the client has stopped"
         raise PeerUnavailableError(f"{name} does not answer: {reason}")
 
     async def _call(self, member_id: int | None, url: PeerURL, method: str, request: bytes, seconds: float) -> bytes:
         if member_id is None:
             async with await self._connector.open(url) as passing:
                 return await _unary(passing, method, request, seconds, self._metadata)
-        channel = self._channels.get((member_id, url))
-        if channel is None:
-            opened = await self._connector.open(url)
-            channel = self._channels.setdefault((member_id, url), opened)
-            if channel is not opened:  # another call was faster
-                await opened.close()
-        return await _unary(channel, method, request, seconds, self._metadata)
+        key = (member_id, url)
+        shared = self._channels.get(key)
+        if shared is None:
+            shared = _Shared(await self._connector.open(url))
+            self._channels.setdefault(key, shared)  # another call may have been faster
+        shared.users += 1
+        try:
+            return await _unary(shared.channel, method, request, seconds, self._metadata)
+        finally:
+            shared.users -= 1
+            if not shared.users and self._channels.get(key) is not shared:
+                await shared.channel.close()
 
 
 async def _unary(

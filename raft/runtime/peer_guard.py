@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import grpc
 import grpc.aio
 
-from raft.runtime.peer_channel import CLUSTER_KEY, SENDER_KEY
+from raft.runtime.peer_channel import ACCEPTED, CLUSTER_KEY, SENDER_KEY
 from raft.runtime.peer_stats import TransportStats
 from raft.runtime.peer_tls import CertificateCheck
 
@@ -71,6 +71,7 @@ class PeerGuard:
         refusal = None if self._certificates is None else await self._certificates.refusal(context)
         if refusal is not None:
             await self.reject(context, grpc.StatusCode.PERMISSION_DENIED, refusal)
+        context.set_trailing_metadata(ACCEPTED)
 
     async def reject(self, context: Context, code: grpc.StatusCode, reason: str) -> None:
         """Abort a call, and count it."""

@@ -18,7 +18,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +26,16 @@ import grpc.aio
 
 from raft.core import Message, MessageType
 from raft.environment import Environment
-from raft.runtime.peer_channel import ACCEPTED, LANE_KEY, MESSAGES_METHOD, PING_METHOD, TO_KEY, Connector, Metadata
+from raft.runtime.peer_channel import (
+    ACCEPTED,
+    LANE_KEY,
+    MESSAGES_METHOD,
+    PING_METHOD,
+    TO_KEY,
+    Connector,
+    Metadata,
+    is_being_cancelled,
+)
 from raft.runtime.peer_snapshot import SnapshotBodies, SnapshotSender
 from raft.runtime.peer_stats import TransportStats
 from raft.runtime.peer_url import PeerURL
@@ -99,14 +107,17 @@ class Lane:
         """Drop what waits and disconnect."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        if self._name == "heartbeats":
+            self._stats.connected_since = None
 
     async def _run(self) -> None:
         environment, delay, tries = self._context.environment, RECONNECT_SECONDS_MIN, 0
         while True:
             url = self._urls[tries % len(self._urls)]
             reason = await self._connect_and_send(url)
-            if self._connected_since is not None:
-                delay = RECONNECT_SECONDS_MIN
+            since = self._connected_since
+            if since is not None and environment.clock.monotonic() - since > RECONNECT_SECONDS_MAX:
+                delay = RECONNECT_SECONDS_MIN  # not when a peer lets us in only to throw us out
             self._disconnected(url, reason)
             tries += 1
             # Jitter: after a member's restart its peers should not all come at the same moment.
@@ -144,12 +155,15 @@ class Lane:
             return "no connection in time"
         except (grpc.aio.UsageError, asyncio.InvalidStateError):
             return await _status(call)
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise
+            return "no answer to a ping"  # gRPC says so when `_ping` has given the stream up
         finally:
             if pings is not None:
                 pings.cancel()
                 await asyncio.gather(pings, return_exceptions=True)
-            with suppress(asyncio.CancelledError):
-                await channel.close()
+            await channel.close()
 
     async def _ping(self, channel: grpc.aio.Channel, call: grpc.aio.StreamUnaryCall[bytes, bytes]) -> None:
         context = self._context

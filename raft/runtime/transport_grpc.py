@@ -192,6 +192,8 @@ class GrpcTransport:
                 else:
                     port = server.add_insecure_port(url.target)
             except RuntimeError as error:
+                await server.start()  # only a server that was started lets go of its other ports
+                await server.stop(None)
                 raise OSError(f"peers cannot be listened for on {url.text}: {error}") from error
             bound.append(url.with_port(port))
         await server.start()

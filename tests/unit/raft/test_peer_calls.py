@@ -17,7 +17,7 @@ from raft.runtime.peer_guard import MethodHandlers
 from raft.runtime.transport_grpc import PeerClient, sender_of
 from tests.unit.raft.peers import CLUSTER, Inbox, make, running
 
-ECHO, MEMBERS, FAIL, COUNT = "/test.Echo/Echo", "/test.Echo/Members", "/test.Echo/Fail", "/test.Echo/Count"
+ECHO, MEMBERS, FAIL, COUNT = (f"/test.Echo/{name}" for name in ("Echo", "Members", "Fail", "Count"))
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -43,7 +43,7 @@ class Echo:
         return [request.upper().encode()]
 
     async def fail(self, request: bytes, context: Context) -> bytes:
-        await context.abort(grpc.StatusCode.NOT_FOUND, "no such lease")
+        await context.abort(grpc.StatusCode[request.decode()], "no such lease")
 
     async def count(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
         for number in range(3):
@@ -57,9 +57,10 @@ async def test_members_call_each_other_by_id_or_by_url() -> None:
         assert await first.call(2, ECHO, b"by id", 5) == b"BY ID"
         assert await first.call(second.urls[0], ECHO, b"by url", 5) == b"BY URL"
         assert echo.callers == [1, 1]
-        with pytest.raises(PeerRefusedError, match="NOT_FOUND: no such lease") as caught:
-            await first.call(2, FAIL, b"", 5)
-        assert (caught.value.code, caught.value.reason) == ("NOT_FOUND", "no such lease")
+        for code in ("NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED"):  # said by the member itself
+            with pytest.raises(PeerRefusedError, match=f"{code}: no such lease") as caught:
+                await first.call(2, FAIL, code.encode(), 5)
+            assert (caught.value.code, caught.value.reason) == (code, "no such lease")
         with pytest.raises(PeerRefusedError, match="UNIMPLEMENTED"):
             await first.call(2, "/test.Echo/Unknown", b"", 5)
         with pytest.raises(ValueError, match="scheme must be"):
@@ -89,6 +90,34 @@ async def test_nobody_answers() -> None:
         await first.remove_peer(2)
         with pytest.raises(PeerUnavailableError, match="not known"):
             await first.call(2, ECHO, b"", 5)
+
+
+async def test_a_call_that_fails_does_not_disturb_others() -> None:
+    echo = Echo()
+    first, second = make(1), make(2, handlers=[echo.handlers()])
+    async with running(first, second):
+        echo.is_silent = True
+        slow = asyncio.create_task(first.call(2, ECHO, b"slow", 60))
+        with pytest.raises(PeerUnavailableError):
+            await first.call(2, ECHO, b"x", 0.05)
+        echo.is_silent = False
+        assert await first.call(2, ECHO, b"y", 5) == b"Y"
+        assert not slow.done()
+        await first.stop()
+        with pytest.raises(PeerUnavailableError):
+            await slow
+
+
+async def test_a_call_can_be_cancelled() -> None:
+    echo = Echo()
+    first, second = make(1), make(2, handlers=[echo.handlers()])
+    async with running(first, second):
+        echo.is_silent = True
+        slow = asyncio.create_task(first.call(2, ECHO, b"slow", 60))
+        await asyncio.sleep(0)
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
 
 
 async def test_a_member_that_comes_back_answers_again() -> None:

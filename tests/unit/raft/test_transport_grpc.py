@@ -9,7 +9,7 @@ import pytest
 
 from raft.core import ConfState, Entry, Message, MessageType, Snapshot
 from raft.environment import real_environment
-from raft.runtime import peer_guard
+from raft.runtime import peer_guard, peer_link
 from raft.runtime.peer_channel import LANE_KEY, MESSAGES_METHOD, TO_KEY, call_metadata
 from raft.runtime.transport_grpc import GrpcTransport
 from raft.wire import message_to_pb
@@ -110,8 +110,14 @@ async def test_the_round_trip_is_measured() -> None:
 async def test_a_port_in_use_is_an_error() -> None:
     first = make(1)
     async with running(first):
+        free = make(3)
+        await free.start(Inbox())
+        await free.stop()
         with pytest.raises(OSError, match="cannot be listened"):
-            await make(2, first.urls).start(Inbox())
+            await make(2, (*free.urls, *first.urls)).start(Inbox())
+        again = make(3, free.urls)  # what it could listen on has been let go of
+        await again.start(Inbox())
+        await again.stop()
 
 
 async def test_a_member_listens_on_several_urls_and_on_socket_files(tmp_path: Path) -> None:
@@ -144,6 +150,18 @@ async def test_the_next_url_is_tried_when_one_fails(tmp_path: Path) -> None:
         await eventually(lambda: first.connected_since(2) is not None)
         first.send([heartbeat(1, 2)])
         await inbox2.until(lambda: inbox2.messages == [heartbeat(1, 2)])
+
+
+async def test_a_socket_file_that_was_left_is_replaced_and_none_is_left(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/peer"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "peer"))
+    left.close()
+    first, second = make(1), make(2, (url,))
+    async with running(first, second):
+        await eventually(lambda: first.connected_since(2) is not None)
+    await eventually(lambda: not (tmp_path / "peer").exists())
+    assert first.stats.active_peers == 0
 
 
 async def test_what_is_no_peer_url_is_an_error() -> None:
@@ -253,6 +271,56 @@ async def test_streams_are_limited_altogether(monkeypatch: pytest.MonkeyPatch) -
         await inbox.until(lambda: inbox.messages == [heartbeat(9, 2)])
         await strangers[1].channel.close()
         await again.channel.close()
+
+
+async def test_a_flood_does_not_keep_others_out() -> None:
+    first, second = make(1), make(2)
+    async with running(first, second) as (_, inbox2):
+        stranger = Stranger(second)
+        await stranger.call.initial_metadata()
+        data = envelope(*[heartbeat(7, 2)] * 200)
+        is_over = False
+
+        async def flood() -> None:
+            while not is_over:
+                await stranger.call.write(data)
+
+        flooding = asyncio.create_task(flood())
+        await inbox2.until(lambda: len(inbox2.messages) > 2000)
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: heartbeat(1, 2) in inbox2.messages[2000:])
+        is_over = True
+        await flooding
+        await stranger.channel.close()
+
+
+class Mute(GrpcTransport):
+    """Answers one ping and no more."""
+
+    pings = 0
+
+    async def _answer_ping(self, request: bytes, context: object) -> bytes:
+        self.pings += 1
+        if self.pings > 1:
+            await asyncio.Event().wait()
+        return b""
+
+
+async def test_a_peer_that_answers_no_pings_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_link, "PING_SECONDS", 0.0)
+    monkeypatch.setattr(peer_link, "PING_TIMEOUT_SECONDS", 0.2)
+    first = make(1)
+    second = Mute(real_environment(), member_id=2, cluster_id=CLUSTER, listen_urls=["http://127.0.0.1:0"])
+    async with running(first, second) as (inbox1, _):
+        await inbox1.until(lambda: 2 in inbox1.unreachable)
+        assert second.pings > 1
+        assert first.stats.peers[2].disconnects >= 1
+        second.pings = -1_000_000
+        await eventually(lambda: first.connected_since(2) is not None)  # and is connected to again
+        disconnects = first.stats.peers[2].disconnects
+        first.send([heartbeat(1, 2)])
+        await eventually(lambda: first.stats.peers[2].sent_messages > 0)
+        assert first.stats.peers[2].disconnects == disconnects
 
 
 async def test_a_lane_to_a_peer_that_is_away_stays_small() -> None:
