@@ -46,6 +46,14 @@ class Driver(Protocol):
     loop: asyncio.AbstractEventLoop
     clock: Clock
     observer: CallObserver | None
+    partial_bytes: int  # of all messages that have begun to arrive
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the client that nothing should be added."""
+
+    async def room(self) -> None:
+        """Return when no longer crowded."""
 
     def schedule_flush(self) -> None:
         """Write what the connection has to send, once in this turn of the loop."""
@@ -60,6 +68,7 @@ class Call(ABC):
     __slots__ = (
         "_headers_sent",
         "_over",
+        "_partial_bytes",
         "_reader",
         "_request",
         "_started",
@@ -79,6 +88,7 @@ class Call(ABC):
         self._task: asyncio.Task[None] | None = None
         self._timer: TimerHandle | None = None
         self._reader: MessageReader | None = None
+        self._partial_bytes = 0  # in the reader
         self._request: bytes | None = None  # of a unary call whose end has not been seen
         self._headers_sent = False
         self._over = False
@@ -131,6 +141,8 @@ class Call(ABC):
             self._timer.cancel()
         driver = self.driver
         driver.call_over(self.stream_id)
+        if self._partial_bytes:
+            driver.partial_bytes -= self._partial_bytes
         if driver.observer is not None:
             driver.observer.call_finished(self.method, code, driver.clock.monotonic() - self._started)
 
@@ -151,6 +163,11 @@ class Call(ABC):
         messages = self._reader.feed(data)
         if end_stream:
             self._reader.finish()
+        driver, partial_bytes = self.driver, self._reader.partial_bytes
+        driver.partial_bytes += partial_bytes - self._partial_bytes
+        self._partial_bytes = partial_bytes
+        if driver.partial_bytes > driver.connection.limits.partial_messages_bytes_max and partial_bytes:
+            raise EtcdError(StatusCode.RESOURCE_EXHAUSTED, "too many messages that are not complete")
         return messages
 
     def _parse(self, message: bytes) -> Message:
@@ -200,6 +217,8 @@ class UnaryCall(Call):
 
     async def _run(self, request: Message) -> None:
         try:
+            if self.driver.crowded:
+                await self.driver.room()
             response = await self.method.handler(request, self.context)
             payload = response.SerializeToString()
         except asyncio.CancelledError as error:
@@ -270,6 +289,8 @@ class StreamCall(Call):
 
     async def _run(self) -> None:
         try:
+            if self.driver.crowded:
+                await self.driver.room()
             async with aclosing(await self._responses()) as responses:
                 async for response in responses:
                     if type(response) is list:
@@ -312,6 +333,8 @@ class StreamCall(Call):
             self._room = driver.loop.create_future()
             await self._room
             self._room = None
+        if driver.crowded:
+            await driver.room()
 
     def _end(self) -> None:
         if self._over:

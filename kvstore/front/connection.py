@@ -125,6 +125,11 @@ class Connection:
         return len(self._streams)
 
     @property
+    def backlog_bytes(self) -> int:
+        """Response data that waits for the peer."""
+        return self._outgoing.backlog_bytes
+
+    @property
     def drained(self) -> bool:
         """Whether the connection was asked to end and has nothing left to do, nor anything crossing to it."""
         return self._final and not self._streams

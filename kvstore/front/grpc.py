@@ -61,9 +61,15 @@ def status_block(code: StatusCode, message: str) -> bytes:
     return encode_field(b"grpc-status", b"%d" % code) + encode_field(b"grpc-message", encoded)
 
 
-def status_only_block(code: StatusCode, message: str) -> bytes:
-    """The same for a call that has sent nothing: one block, headers and trailers at once."""
-    return FIELDS_OK + status_block(code, message)
+def status_only_block(code: StatusCode, message: str, http_status: int = 200) -> bytes:
+    """The same for a call that has sent nothing: one block, headers and trailers at once.
+
+    `http_status` is for requests that are no calls at all, and for whatever stands between that knows HTTP only.
+    """
+    if http_status == 200:
+        return FIELDS_OK + status_block(code, message)
+    fields = encode_field(b":status", b"%d" % http_status) + encode_field(b"content-type", b"application/grpc")
+    return fields + status_block(code, message)
 
 
 def frame_message(message: bytes) -> bytes:
@@ -99,6 +105,11 @@ class MessageReader:
     def __init__(self, message_bytes_max: int) -> None:
         self._message_bytes_max = message_bytes_max
         self._buffer = bytearray()
+
+    @property
+    def partial_bytes(self) -> int:
+        """Of a message that is not complete."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that `data` completes.

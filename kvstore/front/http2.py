@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -33,6 +34,14 @@ __all__ = ["Http2Protocol", "peer_name"]
 logger = logging.getLogger(__name__)
 
 
+class _NoCall(EtcdError):
+    """A request that is not what gRPC takes for a call; grpc-go says so in HTTP's terms too."""
+
+    def __init__(self, http_status: int, message: str) -> None:
+        super().__init__(StatusCode.INTERNAL, message)
+        self.http_status = http_status
+
+
 class Http2Protocol(asyncio.Protocol):
     """Requests of one HTTP/2 connection: gRPC to the method table, everything else to the router.
 
@@ -56,7 +65,9 @@ class Http2Protocol(asyncio.Protocol):
         self._router = router
         self._lost = lost
         self._transport: asyncio.Transport | None = None
+        self.partial_bytes = 0
         self._calls: dict[int, Call | _HttpCall] = {}
+        self._waiting_for_room: deque[asyncio.Future[None]] = deque()
         self._flush_scheduled = False
         self._peer = ""
         self._peer_certificate: Mapping[str, Any] | None = None
@@ -110,6 +121,19 @@ class Http2Protocol(asyncio.Protocol):
             self._flush_scheduled = True
             self.loop.call_soon(self._flush)
 
+    @property
+    def crowded(self) -> bool:
+        """See `Driver.crowded`."""
+        return self.connection.backlog_bytes > self.connection.limits.connection_backlog_bytes
+
+    async def room(self) -> None:
+        """See `Driver.room`. One at a time is let go on: it may fill the place again."""
+        while self.crowded:
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            self._waiting_for_room.append(waiter)
+            await waiter
+        self.schedule_flush()
+
     def call_over(self, stream_id: int) -> None:
         """See `Driver.call_over`."""
         self._calls.pop(stream_id, None)
@@ -138,8 +162,18 @@ class Http2Protocol(asyncio.Protocol):
             if self.connection.has_more_output:
                 self._handle(self.connection.proceed())
                 self.schedule_flush()
+        if self._waiting_for_room and not self.crowded:
+            self._let_one_go_on()
         if self.connection.ended or self.connection.drained:
             transport.close()
+
+    def _let_one_go_on(self) -> None:
+        waiting = self._waiting_for_room
+        while waiting:
+            waiter = waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
@@ -174,6 +208,9 @@ class Http2Protocol(asyncio.Protocol):
         if head.is_grpc:
             try:
                 call = self._open(stream_id, head, timeout)
+            except _NoCall as error:
+                self.connection.send_end(stream_id, status_only_block(error.code, error.message, error.http_status))
+                return None
             except EtcdError as error:
                 self.connection.send_end(stream_id, status_only_block(error.code, error.message))
                 return None
@@ -186,8 +223,8 @@ class Http2Protocol(asyncio.Protocol):
         """Begin a gRPC call. Raises `EtcdError` when it is refused at the door."""
         method = self._methods.get(head.path)
         if head.method != "POST":
-            raise EtcdError(
-                StatusCode.INTERNAL,
+            raise _NoCall(
+                405,
                 f'http2Server.operateHeaders parsed a :method field "{head.method}" which should be POST',
             )
         if method is None:
@@ -199,7 +236,10 @@ class Http2Protocol(asyncio.Protocol):
         context = CallContext(head.metadata, self._peer, self._peer_certificate)
         if timeout is None:
             return CALL_TYPES[method.kind](self, stream_id, method, context)
-        seconds = parse_timeout(timeout)
+        try:
+            seconds = parse_timeout(timeout)
+        except EtcdError as error:
+            raise _NoCall(400, error.message) from None
         context.deadline = self.clock.monotonic() + seconds
         call = CALL_TYPES[method.kind](self, stream_id, method, context)
         call.expire_in(seconds)
@@ -290,6 +330,8 @@ class _HttpCall:
         self._driver.schedule_flush()
 
     async def _run(self, router: Router, request: HttpRequest) -> None:
+        if self._driver.crowded:
+            await self._driver.room()
         response = await router.handle(request)
         connection = self._driver.connection
         connection.send_headers(self._stream_id, _response_fields(response))

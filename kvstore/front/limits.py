@@ -23,6 +23,8 @@ class FrontLimits:
         stream_window_bytes: data of one request that may be under way to us.
         connection_window_bytes: the same for all requests of a connection together.
         stream_backlog_bytes: response data waiting for the client's window before its handler is held up.
+        connection_backlog_bytes: the same for all responses of a connection: beyond it, its other calls wait.
+        partial_messages_bytes_max: of all messages on a connection that are not complete; who adds to more is refused.
         queued_requests_max: messages of a client stream that wait for their handler before its window stops opening.
         useless_frames_burst, useless_frames_per_second: frames that ask for work and bring nothing (resets, settings,
             priorities, empty data, unknown types): so many at once, and so many a second for ever.
@@ -41,6 +43,8 @@ class FrontLimits:
     stream_window_bytes: int = MEBIBYTE
     connection_window_bytes: int = 4 * MEBIBYTE
     stream_backlog_bytes: int = 64 * KIBIBYTE
+    connection_backlog_bytes: int = 32 * MEBIBYTE
+    partial_messages_bytes_max: int = 128 * MEBIBYTE
     queued_requests_max: int = 64
     useless_frames_burst: int = 10_000
     useless_frames_per_second: int = 500

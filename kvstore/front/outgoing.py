@@ -80,7 +80,8 @@ class Outgoing:
     """The sending half of a connection.
 
     `drained` collects the streams whose backlog has just emptied, `finished` those whose last frame has been written;
-    the owner looks at both and empties them. `progressed` is set by every frame of a response.
+    the owner looks at both and empties them. `progressed` is set by every frame of a response. `backlog_bytes` is
+    the data of all streams that wait.
     """
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ class Outgoing:
         self.drained: list[Stream] = []
         self.finished: list[Stream] = []
         self.progressed = False
+        self.backlog_bytes = 0
         self._frames: list[bytes] = []
         self._data_bytes = 0  # in `_frames`
         self._turn: deque[Stream] = deque()
@@ -130,6 +132,7 @@ class Outgoing:
             backlog = stream.backlog = Backlog()
         backlog.parts.append(memoryview(data))
         backlog.length_bytes += len(data)
+        self.backlog_bytes += len(data)
         self._schedule(stream)
         self.pump()
 
@@ -173,7 +176,9 @@ class Outgoing:
 
     def drop(self, stream: Stream) -> None:
         """Forget what a stream still had to send."""
-        stream.backlog = None
+        if stream.backlog is not None:
+            self.backlog_bytes -= stream.backlog.length_bytes
+            stream.backlog = None
 
     def pause(self) -> None:
         """The transport is full: hold data back."""
@@ -234,6 +239,7 @@ class Outgoing:
         self.progressed = True
         self._data_bytes += length
         backlog.length_bytes -= length
+        self.backlog_bytes -= length
         stream.send_window -= length
         self.window -= length
         self._frames.append(FRAME_HEADER.pack(length >> 8, length & 0xFF, FrameType.DATA, 0, stream.id))
