@@ -353,6 +353,10 @@ class AuthStore:
         """Whether `check_admin` would let the caller pass."""
         return not self.enabled or caller is TRUSTED or self.has_role(caller.username, ROOT)
 
+    def is_newer(self, caller: AuthInfo) -> bool:
+        """Whether users or roles have changed since it was found out who calls, or it was not asked then and is now."""
+        return self.enabled and caller.revision < self.revision
+
     def _restrictions(self, caller: AuthInfo) -> Permissions | None:
         """What bounds the caller; None if nothing does."""
         if not self.enabled or caller is TRUSTED:

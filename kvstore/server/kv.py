@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kvstore.apply import TxnPlan, apply_txn, plan_txn, put_cost_bytes, range_keys_into
-from kvstore.auth import ANONYMOUS
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import StoreError
 from kvstore.server import catalogue
+from kvstore.server.access import unnamed
 from kvstore.server.context import CallContext, wants_leader
 from kvstore.server.core import MemberCore
 from kvstore.server.range_stream import check_range_stream, stream_range
@@ -76,7 +76,7 @@ class KVService:
         quota = self._quota
         if not (quota.roomy or quota.has_room(put_cost_bytes(request))):
             await self._core.refuse_for_space()
-        caller = await self._access.caller(context) if self._auth.enabled else ANONYMOUS
+        caller = await self._access.caller(context) if self._auth.enabled else unnamed(context)
         response: pb.PutResponse = await self._proposer.propose("put", request, None, caller)
         return response
 
@@ -85,7 +85,7 @@ class KVService:
         check_delete_range(request)
         if context.metadata and wants_leader(context):
             self._core.require_leader()
-        caller = await self._access.caller(context) if self._auth.enabled else ANONYMOUS
+        caller = await self._access.caller(context) if self._auth.enabled else unnamed(context)
         response: pb.DeleteRangeResponse = await self._proposer.propose("delete_range", request, None, caller)
         return response
 
@@ -99,7 +99,7 @@ class KVService:
             return await self._read_only_txn(plan, context)
         if plan.cost_bytes and not self._core.quota.has_room(plan.cost_bytes):
             await self._core.refuse_for_space()
-        caller = await self._access.caller(context) if self._auth.enabled else ANONYMOUS
+        caller = await self._access.caller(context) if self._auth.enabled else unnamed(context)
         response: pb.TxnResponse = await self._proposer.propose("txn", request, plan, caller)
         return response
 

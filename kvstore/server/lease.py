@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kvstore.apply import LEASE_COST_BYTES
-from kvstore.auth import ANONYMOUS
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import LeaseNotFoundError
+from kvstore.server.access import unnamed
 from kvstore.server.context import CallContext, wants_leader
 from kvstore.server.core import MemberCore
 
@@ -27,7 +27,7 @@ class LeaseService:
         core = self._core
         if wants_leader(context):
             core.require_leader()
-        caller = await core.access.require_user(context) if core.auth.enabled else ANONYMOUS
+        caller = await core.access.require_user(context) if core.auth.enabled else unnamed(context)
         if not core.quota.has_room(LEASE_COST_BYTES):
             await core.refuse_for_space()
         if request.ID == 0:
@@ -40,7 +40,7 @@ class LeaseService:
         if wants_leader(context):
             self._core.require_leader()
         core = self._core
-        caller = await core.access.require_user(context) if core.auth.enabled else ANONYMOUS
+        caller = await core.access.require_user(context) if core.auth.enabled else unnamed(context)
         response: pb.LeaseRevokeResponse = await core.proposer.propose("lease_revoke", request, None, caller)
         return response
 

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from kvstore.apply import Proposal, StateMachine
-from kvstore.auth import ANONYMOUS, ROOT, TRUSTED, AuthInfo, AuthStore
+from kvstore.auth import ANONYMOUS, ROOT, TRUSTED, AuthInfo, AuthStore, OldAuthRevisionError, UserEmptyError
 from kvstore.environment import Clock, TimerHandle
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import raft_internal_pb2
@@ -30,11 +30,10 @@ DEFAULT_REQUEST_BYTES_MAX = 3 << 19
 PENDING_MAX = 20_000
 """Requests that may wait for the log at once."""
 
+_OVERTAKEN = (OldAuthRevisionError, UserEmptyError)
+
 SWEEP_SECONDS = 0.5
 """How often requests that waited too long are looked for."""
-
-TRUSTED_ATTEMPTS = 10
-"""How often the member's own requests are made when users and roles change all the while."""
 
 _FIELD_TAGS = {
     descriptor.name: encode_varint(descriptor.number << 3 | 2)
@@ -111,14 +110,15 @@ class Proposer:
             raise self._refuse_all.error()
         if len(self._pending) >= PENDING_MAX:
             raise catalogue.TOO_MANY_REQUESTS.error()
+        named = caller
         if caller is TRUSTED:
-            return await self._propose_as_root(field, request, prepared)
+            named = AuthInfo(ROOT, self._auth.revision) if self._auth.enabled else ANONYMOUS
         payload = request.SerializeToString()
         wire_id = self._ids.next_wire()
-        if caller is ANONYMOUS:
+        if named is ANONYMOUS:
             header_size = _SHORT_SIZES[len(wire_id) + 1]
         else:
-            wire_id += _identity_wire(caller)
+            wire_id += _identity_wire(named)
             header_size = encode_varint(len(wire_id) + 1)
         data = b"%b%b%b%b%b\x08%b" % (
             _FIELD_TAGS[field],
@@ -132,7 +132,7 @@ class Proposer:
             raise catalogue.REQUEST_TOO_LARGE.error()
         future: asyncio.Future[Any] = self._loop.create_future()
         self._pending[data] = Proposal(
-            field, prepared or request, future, self._clock.monotonic() + self._timeout_seconds, caller
+            field, prepared or request, future, self._clock.monotonic() + self._timeout_seconds, named
         )
         if self._timer is None:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
@@ -148,21 +148,11 @@ class Proposer:
             self.failed_count += 1
             raise
         if isinstance(result, Exception):
+            if caller is TRUSTED and isinstance(result, _OVERTAKEN) and self._auth.is_newer(named):
+                # Users or roles changed on the way, which is nothing to the member itself.
+                return await self.propose(field, request, prepared, caller)
             raise to_client_error(result)
         return result
-
-    async def _propose_as_root(self, field: str, request: Message, prepared: Any) -> Any:
-        """Propose what the member itself wants, and again when users or roles changed on the way."""
-        for _ in range(TRUSTED_ATTEMPTS):
-            caller = AuthInfo(ROOT, self._auth.revision) if self._auth.enabled else ANONYMOUS
-            try:
-                return await self.propose(field, request, prepared, caller)
-            except EtcdError as error:
-                overtaken = catalogue.USER_EMPTY if caller is ANONYMOUS else catalogue.AUTH_OLD_REVISION
-                if error.message != overtaken.text or not self._auth.enabled:
-                    raise
-                refusal = error
-        raise refusal
 
     async def linearize(self) -> None:
         """Return when this member has applied everything acknowledged before the call.

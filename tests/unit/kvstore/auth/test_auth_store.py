@@ -150,9 +150,7 @@ REFUSALS: list[tuple[type[AuthError], Callable[[AuthStore], object]]] = [
 
 
 @pytest.mark.parametrize(("refusal", "change"), REFUSALS)
-def test_refusals_change_nothing(
-    world: World, refusal: type[AuthError], change: Callable[[AuthStore], object]
-) -> None:
+def test_refusals_change_nothing(world: World, refusal: type[AuthError], change: Callable[[AuthStore], object]) -> None:
     revision, stored = world.auth.revision, [world.backend.items(name) for name in ("auth", "authUsers", "authRoles")]
     with pytest.raises(refusal):
         change(world.auth)

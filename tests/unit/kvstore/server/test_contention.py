@@ -13,6 +13,8 @@ from kvstore.etcdpb import rpc_pb2 as pb
 
 
 class Context:
+    trusted = False
+
     def __init__(self) -> None:
         self.metadata: dict[str, str] = {}
         self.peer_certificate = None

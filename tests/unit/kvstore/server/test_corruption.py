@@ -21,6 +21,8 @@ from tests.unit.kvstore.server.conftest import start_fake
 
 
 class Context:
+    trusted = False
+
     def __init__(self) -> None:
         self.metadata: dict[str, str] = {}
         self.peer_certificate = None

@@ -17,6 +17,8 @@ StartMember = Callable[..., Awaitable[Member]]
 
 
 class Context:
+    trusted = False
+
     def __init__(self) -> None:
         self.metadata: dict[str, str] = {}
         self.peer_certificate = None

@@ -27,6 +27,8 @@ StartMember = Callable[..., Awaitable[Member]]
 
 
 class Context:
+    trusted = False
+
     def __init__(self, **metadata: str) -> None:
         self.metadata = metadata
         self.peer_certificate = None
