@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # pytest-xdist workers; 2 suits the smallest machines.
 JOBS   ?= 2
 
-.PHONY: run test lint unit e2e sim bench codegen clean help
+.PHONY: run test lint unit e2e sim differential bench codegen clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ test: lint ## every check and every test
 
 sim: $(VENV)/.dev ## more histories of the cluster simulator (SEEDS=10000)
 	SEEDS=$(or $(SEEDS),10000) $(BIN)/python -m pytest -q -s --timeout 0 tests/sim
+
+differential: $(VENV)/.dev ## more random histories on mini-etcd and etcd, compared (EXAMPLES=100000)
+	EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest -q -s tests/model/differential
 
 bench: $(VENV)/.dev ## the figures of docs/performance.md, measured here and now
 	$(BIN)/python hack/bench/run.py $(ARGS)

@@ -39,16 +39,16 @@ def joined_kvs(kvs: list[bytes]) -> bytes:
 
 
 def check_put(store: Store, request: pb.PutRequest) -> None:
-    """Refuse a put that would fail, before anything is written.
+    """Refuse a put that would fail, before anything is written. The lease is looked at first, as etcd does.
 
     Raises:
-        KeyNotFoundError: the value or lease is to be kept, and there is no key.
         LeaseNotFoundError: no such lease.
+        KeyNotFoundError: the value or lease is to be kept, and there is no key.
     """
-    if (request.ignore_value or request.ignore_lease) and store.index.newest(request.key) is None:
-        raise KeyNotFoundError
     if request.lease and not store.lessor.exists(request.lease):
         raise LeaseNotFoundError
+    if (request.ignore_value or request.ignore_lease) and store.index.newest(request.key) is None:
+        raise KeyNotFoundError
 
 
 def put_into(response: pb.PutResponse, store: Store, request: pb.PutRequest) -> None:

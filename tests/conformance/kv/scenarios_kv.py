@@ -78,6 +78,9 @@ async def run_put_refusals(r: Recorder) -> None:
     await r.refused(put(pb.PutRequest(key=r.key("a"), value=b"x", ignore_value=True)), INVALID, "value is provided")
     await r.refused(put(pb.PutRequest(key=r.key("a"), lease=7, ignore_lease=True)), INVALID, "lease is provided")
     await r.refused(put(pb.PutRequest(key=r.key("a"), lease=7)), StatusCode.NOT_FOUND, "requested lease not found")
+    # Of two faults the lease is named.
+    twice = pb.PutRequest(key=r.key("a"), lease=7, ignore_value=True)
+    await r.refused(put(twice), StatusCode.NOT_FOUND, "requested lease not found")
     assert (await r.range(r.key("a"))).count == 0
     large = pb.PutRequest(key=r.key("a"), value=bytes(1_600_000))
     await r.refused(put(large), INVALID, "request is too large")

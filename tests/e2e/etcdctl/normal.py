@@ -6,7 +6,7 @@ import json
 import re
 
 from google.protobuf import text_format
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from kvstore.etcdpb import rpc_pb2 as pb
 
@@ -113,11 +113,14 @@ class Normaliser:
 
 
 def decoded(command: str, out: bytes) -> str | None:
-    """What `-w protobuf` wrote, as text; None for a command that does not write a message."""
+    """What `-w protobuf` wrote, as text; None where that is no message."""
     words = command.split()
     kind = _MESSAGES.get(" ".join(words[:2])) or _MESSAGES.get(words[0])
     if kind is None:
         return None
     message = kind()
-    message.ParseFromString(out)
+    try:
+        message.ParseFromString(out)
+    except DecodeError:  # the help text, say
+        return None
     return text_format.MessageToString(message)

@@ -11,6 +11,7 @@
     w < put foo bar                      give `w` a line of standard input
     w !                                  interrupt `w` (SIGINT)
     w .                                  wait for the end of `w`
+    ~ why                                etcd 3.5.1 answers the command below otherwise, for this reason
 
 `<dir>` is a directory of the script's own, `<endpoint>` the server, `<member>` its id in hexadecimal, `<mirror>` the
 endpoint of a second server, which is started if the script has the word.
@@ -27,10 +28,11 @@ FORMATS = ("simple", "json", "fields", "table", "protobuf")
 
 @dataclass
 class Run:
-    """A command, and what it is given to read."""
+    """A command, what it is given to read, and why its answers differ, if they do."""
 
     line: str
     stdin: list[str] = field(default_factory=list)
+    differs: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,21 @@ _NAMED = re.compile(r"(?P<name>\w+) (?:(?P<lines>\d+)|< ?(?P<say>.*)|(?P<end>[!.
 def parse(path: Path) -> list[Step]:
     """The steps of a script. Raises ValueError with file and line for one that says nothing known."""
     steps: list[Step] = []
+    differs = ""
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if not line or line.startswith("#"):
             continue
+        if line.startswith("~ "):
+            differs = line.removeprefix("~ ")
+            continue
         try:
-            steps += _steps(line, steps)
+            more = _steps(line, steps)
         except ValueError as error:
             raise ValueError(f"{path.name}:{number}: {error}: {line}") from error
+        for step in more:
+            if isinstance(step, Run):
+                step.differs, differs = differs, ""
+        steps += more
     return steps
 
 

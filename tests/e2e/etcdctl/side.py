@@ -19,6 +19,14 @@ from tests.integration.etcd_process import EtcdProcess, binary
 SECONDS_MAX = 30.0
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A command and what was written, and why etcd 3.5.1 answers otherwise, if it does."""
+
+    lines: list[str]
+    differs: str
+
+
 class Background:
     """A command that goes on while others run."""
 
@@ -101,22 +109,22 @@ class Side:
         self.words["member"] = self.normaliser.member
         self._backgrounds: dict[str, tuple[str, Background]] = {}
         self._last = ""
-        self._written: list[tuple[str, int, str, str]] = []
+        self._written: list[tuple[str, str, int, str, str]] = []
 
-    def play(self, script: list[steps.Step]) -> list[str]:
-        """Go through it; returns the transcript, with names for what was named anywhere in the script."""
+    def play(self, script: list[steps.Step]) -> list[Answer]:
+        """Go through it; returns what was answered, with names for what was named anywhere in the script."""
         try:
             for step in script:
                 self._play(step)
         finally:
             for _, background in self._backgrounds.values():
                 background.close()
-        return [line for written in self._written for line in self._transcribed(*written)]
+        return [self._answer(*written) for written in self._written]
 
     def _play(self, step: steps.Step) -> None:
         match step:
-            case steps.Run(line, stdin):
-                self._run(line, stdin)
+            case steps.Run():
+                self._run(step)
             case steps.Capture(name, pattern):
                 match = pattern.search(self._last)
                 assert match, f"{pattern.pattern!r} does not match {self._last!r}"
@@ -132,26 +140,26 @@ class Side:
             case steps.End(name, interrupt):
                 line, background = self._backgrounds.pop(name)
                 code = background.end(interrupt)
-                self._written.append((line, code, "".join(background.lines), "".join(background.errors)))
+                self._written.append((line, "", code, "".join(background.lines), "".join(background.errors)))
 
-    def _run(self, line: str, stdin: list[str]) -> None:
+    def _run(self, step: steps.Run) -> None:
         done = subprocess.run(
-            self._command(line),
-            input="".join(self._filled(given) + "\n" for given in stdin).encode(),
+            self._command(step.line),
+            input="".join(self._filled(given) + "\n" for given in step.stdin).encode(),
             capture_output=True,
             env=self._environment(),
             timeout=SECONDS_MAX,
         )
         self._last = (done.stdout + done.stderr).decode(errors="backslashreplace")
-        out = decoded(line, done.stdout) if "-w protobuf" in line and not done.returncode else None
-        errors = done.stderr.decode(errors="backslashreplace")
+        out = decoded(step.line, done.stdout) if "-w protobuf" in step.line and not done.returncode else None
         if out is None:
             out = done.stdout.decode(errors="backslashreplace")
-        self._written.append((line, done.returncode, out, errors))
+        errors = done.stderr.decode(errors="backslashreplace")
+        self._written.append((step.line, step.differs, done.returncode, out, errors))
 
-    def _transcribed(self, line: str, code: int, out: str, errors: str) -> list[str]:
+    def _answer(self, line: str, differs: str, code: int, out: str, errors: str) -> Answer:
         lines = self.normaliser.lines(line, out) + self.normaliser.lines(line, errors)
-        return [f"$ {line}", *lines, *([f"exit {code}"] if code else [])]
+        return Answer([f"$ {line}", *lines, *([f"exit {code}"] if code else [])], differs)
 
     def _command(self, line: str) -> list[str]:
         words = shlex.split(self._filled(line))
