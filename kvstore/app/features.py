@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["EARLIER_FLAGS_OF_FEATURES", "FEATURES", "parse_features"]
+__all__ = ["EARLIER_FLAGS_OF_FEATURES", "FEATURES", "parse_features", "stage"]
 
 _ALPHA = {
     "CompactHashCheck": False,
@@ -32,6 +32,11 @@ EARLIER_FLAGS_OF_FEATURES: Mapping[str, str] = {
     "experimental-txn-mode-write-with-shared-buffer": "TxnModeWriteWithSharedBuffer",
 }
 """Boolean flags of etcd before 3.6, and the gates they became."""
+
+
+def stage(name: str) -> str:
+    """How settled a feature is: `ALPHA` or `BETA`."""
+    return "ALPHA" if name in _ALPHA else "BETA"
 
 
 def parse_features(text: str) -> Mapping[str, bool]:

@@ -19,6 +19,7 @@ from kvstore.etcdpb import membership_pb2
 from kvstore.mvcc import Lessor, Store, WatchHub
 from kvstore.server import catalogue
 from kvstore.server.access import Access
+from kvstore.server.apply_timer import ApplyTimer
 from kvstore.server.auth import AuthService
 from kvstore.server.auto_compaction import AutoCompaction
 from kvstore.server.cluster import ClusterService
@@ -109,13 +110,16 @@ class Member:
         self.core = core
         self.metrics = metrics
         self.failed = failed
-        self._options = options
+        self.options = options
         self._consensus = consensus
         self._data_dir = data_dir
         self._machine = machine
+        clock = core.environment.clock
         kv, watch, lease = KVService(core), WatchService(core), LeaseService(core)
         contention = Contention(kv, watch, lease)
-        hashes = Hashes(core.store)
+        hashes = Hashes(core.store, clock.monotonic, metrics.hash_rev_seconds)
+        if options.feature("CompactHashCheck"):
+            core.compactor.hash = hashes.keep
         self._services = Services(
             kv,
             watch,
@@ -126,8 +130,9 @@ class Member:
             LockService(core, contention),
             ElectionService(core, contention),
         )
-        clock = core.environment.clock
-        self._lease_keeper = LeaseKeeper(core.lessor, core.proposer, clock, options.lease_checkpoint_interval_seconds)
+        self._lease_keeper = LeaseKeeper(
+            core.lessor, core.proposer, clock, options.lease_checkpoint_interval_seconds, metrics
+        )
         self._auto_compaction = AutoCompaction(
             core.store, core.proposer, core.consensus, clock, options.auto_compaction
         )
@@ -173,7 +178,7 @@ class Member:
         Raises:
             EtcdError: no leader took it in time.
         """
-        core, options = self.core, self._options
+        core, options = self.core, self.options
         urls = options.advertise_client_urls
         known = core.membership.get(core.headers.member_id)
         if known is None or (known.name, known.client_urls) != (options.name, urls):
@@ -308,13 +313,15 @@ async def _assemble(
     lessor.restore()
     store = Store(backend, lessor)
     store.restore()
+    store.compaction_keys_per_step = options.compaction_batch_limit
     alarms = Alarms(backend)
     alarms.restore()
     hub = WatchHub(store)
     space = DiskSpace(data_dir.free_bytes)
     quota = Quota(backend, options.quota_backend_bytes, space.room_bytes)
     headers = HeaderSource(identity.cluster_id, identity.member_id)
-    compactor = Compactor(clock, options.compaction_sleep_interval_seconds)
+    metrics = MemberMetrics()
+    compactor = Compactor(clock, store, metrics, options.compaction_sleep_interval_seconds)
     passwords = PasswordHasher(options.bcrypt_cost, environment.randomness)
     make_tokens = parse_token_options(
         options.auth_token, options.auth_token_ttl_seconds, environment, options.request_timeout_seconds
@@ -324,7 +331,9 @@ async def _assemble(
     auth.restore()
     applier = Applier(store, alarms, membership, quota, headers, auth, compactor.start)
     state_machine = StateMachine(applier, backend, hub)
-    metrics = MemberMetrics()
+    state_machine.observer = ApplyTimer(
+        metrics, clock.monotonic, options.request_timeout_seconds, options.warning_apply_seconds
+    )
     backend.on_flush = metrics.backend_commit_seconds.observe
     machine = LoggedMachine(state_machine, lessor, headers, metrics, options.election_timeout_ms / 1000)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -360,6 +369,7 @@ async def _assemble(
         clock,
         timeout_seconds=options.request_timeout_seconds,
         request_bytes_max=options.max_request_bytes,
+        request_seconds=metrics.request_seconds,
     )
     space.pending_bytes = lambda: proposer.pending_bytes
     core = MemberCore(
@@ -381,6 +391,8 @@ async def _assemble(
         compactor,
         options.max_txn_ops,
         options.max_request_bytes,
+        metrics,
+        options.warning_apply_seconds,
     )
     member = Member(options, core, consensus, data_dir, space, machine, failed, metrics)
     member.start()

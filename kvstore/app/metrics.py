@@ -1,164 +1,136 @@
-"""`/metrics`: the families dashboards and alerts of etcd read, in Prometheus' text form."""
+"""What a member exports as metrics, under etcd's names, types, labels and buckets.
+
+Left out is what does not exist here: the Go runtime (`go_*`, `promhttp_*`, `etcd_server_go_version`), the v2 store and
+the proxy, the parts of a bbolt commit (`etcd_debugging_disk_backend_commit_*`) and of a snapshot file (`etcd_snap_*`,
+`etcd_debugging_snap_save_*`), a pause for the index alone in compactions, the send loops of watches
+(`etcd_debugging_server_watch_send_loop_*`), which here do not wait for the network; heartbeats are not counted apart
+(`etcd_server_heartbeat_send_failures_total`), nor writes to the log apart from their sync (`etcd_disk_wal_write_*`).
+Everything is read when asked for; what must be measured where it happens is in `kvstore.server.metrics.MemberMetrics`.
+"""
 
 from __future__ import annotations
 
-import os
-import resource
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kvstore.errors import StatusCode
-from kvstore.front import Kind, Method
-from kvstore.server.metrics import Histogram
-from kvstore.server.version import CLUSTER_VERSION, SERVER_VERSION
+from kvstore.app.exposition import Family, counter, gauge, histogram, histograms
+from kvstore.app.features import FEATURES, stage
+from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.server.version import SERVER_VERSION
 
 if TYPE_CHECKING:
     from kvstore.app.member import Member
 
-__all__ = ["CallCounters", "render_metrics"]
-
-_CODE_NAMES = {
-    StatusCode.OK: "OK",
-    StatusCode.CANCELLED: "Canceled",
-    StatusCode.UNKNOWN: "Unknown",
-    StatusCode.INVALID_ARGUMENT: "InvalidArgument",
-    StatusCode.DEADLINE_EXCEEDED: "DeadlineExceeded",
-    StatusCode.NOT_FOUND: "NotFound",
-    StatusCode.ALREADY_EXISTS: "AlreadyExists",
-    StatusCode.PERMISSION_DENIED: "PermissionDenied",
-    StatusCode.RESOURCE_EXHAUSTED: "ResourceExhausted",
-    StatusCode.FAILED_PRECONDITION: "FailedPrecondition",
-    StatusCode.ABORTED: "Aborted",
-    StatusCode.OUT_OF_RANGE: "OutOfRange",
-    StatusCode.UNIMPLEMENTED: "Unimplemented",
-    StatusCode.INTERNAL: "Internal",
-    StatusCode.UNAVAILABLE: "Unavailable",
-    StatusCode.DATA_LOSS: "DataLoss",
-    StatusCode.UNAUTHENTICATED: "Unauthenticated",
-}
-_KIND_NAMES = {Kind.UNARY: "unary", Kind.SERVER_STREAM: "server_stream", Kind.BIDI_STREAM: "bidi_stream"}
+__all__ = ["member_families"]
 
 
-class CallCounters:
-    """`kvstore.front.CallObserver` that counts."""
-
-    def __init__(self) -> None:
-        self.started: dict[Method, int] = {}
-        self.handled: dict[tuple[Method, StatusCode], int] = {}
-        self.received: dict[Method, int] = {}
-        self.sent: dict[Method, int] = {}
-        self.received_bytes = 0
-        self.sent_bytes = 0
-
-    def call_started(self, method: Method) -> None:
-        """See `CallObserver`."""
-        self.started[method] = self.started.get(method, 0) + 1
-
-    def message_received(self, method: Method, size_bytes: int) -> None:
-        """See `CallObserver`."""
-        self.received[method] = self.received.get(method, 0) + 1
-        self.received_bytes += size_bytes
-
-    def message_sent(self, method: Method, size_bytes: int) -> None:
-        """See `CallObserver`."""
-        self.sent[method] = self.sent.get(method, 0) + 1
-        self.sent_bytes += size_bytes
-
-    def call_finished(self, method: Method, code: StatusCode, duration_seconds: float) -> None:
-        """See `CallObserver`."""
-        self.handled[method, code] = self.handled.get((method, code), 0) + 1
+def member_families(member: Member) -> Iterator[Family]:
+    """Everything about a member, its calls and its process excepted."""
+    yield from _server(member)
+    yield from _requests(member)
+    yield from _mvcc(member)
+    yield from _watches(member)
+    yield from _compactions(member)
+    yield from _leases(member)
+    yield from _disk(member)
 
 
-def render_metrics(member: Member, calls: CallCounters) -> str:
-    """Everything, as text."""
-    lines: list[str] = []
-    for name, value in _gauges(member):
-        _family(lines, name, "gauge", [({}, value)])
-    for name, value in _counters(member):
-        _family(lines, name, "counter", [({}, value)])
-    member_id = f"{member.core.headers.member_id:x}"
-    _family(lines, "etcd_server_version", "gauge", [({"server_version": SERVER_VERSION}, 1)])
-    _family(lines, "etcd_cluster_version", "gauge", [({"cluster_version": CLUSTER_VERSION.rpartition(".")[0]}, 1)])
-    _family(lines, "etcd_server_id", "gauge", [({"server_id": member_id}, 1)])
-    _histogram(lines, "etcd_disk_wal_fsync_duration_seconds", member.metrics.wal_fsync_seconds)
-    _histogram(lines, "etcd_disk_backend_commit_duration_seconds", member.metrics.backend_commit_seconds)
-    _grpc(lines, calls)
-    return "\n".join(lines) + "\n"
-
-
-def _gauges(member: Member) -> Iterable[tuple[str, float]]:
-    core = member.core
-    yield "etcd_server_has_leader", bool(core.consensus.leader_id)
-    yield "etcd_server_is_leader", core.consensus.is_leader
+def _server(member: Member) -> Iterator[Family]:
+    core, metrics = member.core, member.metrics
     own = core.membership.get(core.headers.member_id)
-    yield "etcd_server_is_learner", own is not None and own.is_learner
-    yield "etcd_server_proposals_committed_total", core.consensus.commit_index
-    yield "etcd_server_proposals_applied_total", core.proposer.applied_index
-    yield "etcd_server_proposals_pending", core.proposer.pending_count
-    yield "etcd_server_quota_backend_bytes", core.quota.limit_bytes
-    yield "etcd_mvcc_db_total_size_in_bytes", core.backend.size_bytes()
-    yield "etcd_mvcc_db_total_size_in_use_in_bytes", core.backend.size_in_use_bytes()
-    yield "etcd_debugging_mvcc_keys_total", core.store.index.count(b"\0", b"\0", core.store.revision)
-    yield "etcd_debugging_mvcc_current_revision", core.store.revision
-    yield "etcd_debugging_mvcc_compact_revision", core.store.compact_revision
-    yield "etcd_debugging_auth_revision", core.auth.revision
-    yield "etcd_debugging_mvcc_watcher_total", core.hub.watcher_count
-    yield "etcd_debugging_mvcc_watch_stream_total", core.hub.stream_count
-    yield "etcd_debugging_mvcc_slow_watcher_total", core.hub.slow_watcher_count
-    with open("/proc/self/statm", "rb") as statm:
-        yield "process_resident_memory_bytes", int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    yield "process_open_fds", len(os.listdir("/proc/self/fd"))
-    yield "process_max_fds", resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def _counters(member: Member) -> Iterable[tuple[str, float]]:
-    core = member.core
-    yield "etcd_server_leader_changes_seen_total", member.metrics.leader_changes
-    yield "etcd_server_proposals_failed_total", core.proposer.failed_count
-    yield "etcd_mvcc_put_total", core.store.put_count
-    yield "etcd_mvcc_delete_total", core.store.delete_count
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    yield "process_cpu_seconds_total", usage.ru_utime + usage.ru_stime
-
-
-def _grpc(lines: list[str], calls: CallCounters) -> None:
-    for name, counts in (
-        ("grpc_server_started_total", calls.started),
-        ("grpc_server_msg_received_total", calls.received),
-        ("grpc_server_msg_sent_total", calls.sent),
-    ):
-        _family(lines, name, "counter", [(_method_labels(method), count) for method, count in counts.items()])
-    handled = [
-        ({"grpc_code": _CODE_NAMES[code], **_method_labels(method)}, count)
-        for (method, code), count in calls.handled.items()
+    version = core.membership.cluster_version.rpartition(".")[0]
+    yield gauge("etcd_server_has_leader", bool(core.consensus.leader_id))
+    yield gauge("etcd_server_is_leader", core.consensus.is_leader)
+    yield gauge("etcd_server_is_learner", own is not None and own.is_learner)
+    yield counter("etcd_server_leader_changes_seen_total", metrics.leader_changes)
+    yield gauge("etcd_server_snapshot_apply_in_progress_total", metrics.snapshots_in_progress)
+    yield counter("etcd_server_learner_promote_failures", labels=("Reason",), samples=metrics.promote_failures.items())
+    yield counter("etcd_server_learner_promote_successes", metrics.promote_successes)
+    yield gauge("etcd_server_quota_backend_bytes", core.quota.limit_bytes)
+    yield _info("etcd_server_version", "server_version", SERVER_VERSION)
+    yield _info("etcd_cluster_version", "cluster_version", *((version,) if version else ()))
+    yield _info("etcd_server_id", "server_id", f"{core.headers.member_id:x}")
+    yield gauge(
+        "etcd_server_feature_enabled",
+        labels=("name", "stage"),
+        samples=[((name, stage(name)), member.options.feature(name)) for name in FEATURES],
+    )
+    alarms = [
+        ((f"{alarm.memberID:x}", pb.AlarmType.Name(alarm.alarm)), 1) for alarm in core.alarms.get() if alarm.alarm
     ]
-    _family(lines, "grpc_server_handled_total", "counter", handled)
-    _family(lines, "etcd_network_client_grpc_received_bytes_total", "counter", [({}, calls.received_bytes)])
-    _family(lines, "etcd_network_client_grpc_sent_bytes_total", "counter", [({}, calls.sent_bytes)])
+    yield gauge("etcd_debugging_server_alarms", labels=("server_id", "alarm_type"), samples=alarms)
+    yield gauge("etcd_debugging_auth_revision", core.auth.revision)
 
 
-def _method_labels(method: Method) -> dict[str, str]:
-    return {"grpc_method": method.name, "grpc_service": method.service, "grpc_type": _KIND_NAMES[method.kind]}
+def _requests(member: Member) -> Iterator[Family]:
+    core, metrics = member.core, member.metrics
+    yield gauge("etcd_server_proposals_committed_total", core.consensus.commit_index)
+    yield gauge("etcd_server_proposals_applied_total", core.proposer.applied_index)
+    yield gauge("etcd_server_proposals_pending", core.proposer.pending_count)
+    yield counter("etcd_server_proposals_failed_total", core.proposer.failed_count)
+    yield counter("etcd_server_read_indexes_failed_total", core.proposer.failed_reads_count)
+    yield counter("etcd_server_slow_read_indexes_total", core.proposer.slow_reads_count)
+    yield counter("etcd_server_slow_apply_total", metrics.slow_applies)
+    yield histograms("etcd_server_request_duration_seconds", ("type", "success"), metrics.request_seconds)
+    yield histograms("etcd_server_range_duration_seconds", ("success",), metrics.range_seconds)
+    # All requests are of the third version of the API.
+    applied = [(("v3", *labels), value) for labels, value in metrics.apply_seconds]
+    yield Family("etcd_server_apply_duration_seconds", "histogram", ("version", "op", "success"), applied)
 
 
-def _family(lines: list[str], name: str, kind: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> None:
-    lines.append(f"# TYPE {name} {kind}")
-    lines.extend(f"{name}{_labels(labels)} {_number(value)}" for labels, value in samples)
+def _mvcc(member: Member) -> Iterator[Family]:
+    core, metrics = member.core, member.metrics
+    store = core.store
+    yield counter("etcd_mvcc_range_total", store.range_count)
+    yield counter("etcd_mvcc_put_total", store.put_count)
+    yield counter("etcd_mvcc_delete_total", store.delete_count)
+    yield counter("etcd_mvcc_txn_total", metrics.txn_count)
+    yield gauge("etcd_mvcc_db_total_size_in_bytes", core.backend.size_bytes())
+    yield gauge("etcd_mvcc_db_total_size_in_use_in_bytes", core.backend.size_in_use_bytes())
+    yield gauge("etcd_mvcc_db_open_read_transactions", 1)  # one that is opened anew after each flush
+    yield histogram("etcd_mvcc_hash_duration_seconds", metrics.hash_seconds)
+    yield histogram("etcd_mvcc_hash_rev_duration_seconds", metrics.hash_rev_seconds)
+    yield gauge("etcd_debugging_mvcc_keys_total", store.index.count(b"\0", b"\0", store.revision))
+    yield gauge("etcd_debugging_mvcc_current_revision", store.revision)
+    yield gauge("etcd_debugging_mvcc_compact_revision", store.compact_revision)
+    yield gauge("etcd_debugging_mvcc_total_put_size_in_bytes", store.put_bytes)
 
 
-def _histogram(lines: list[str], name: str, histogram: Histogram) -> None:
-    lines.append(f"# TYPE {name} histogram")
-    total = 0
-    for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
-        total += count
-        lines.append(f'{name}_bucket{{le="{"+Inf" if bound == float("inf") else f"{bound:g}"}"}} {total}')
-    lines.append(f"{name}_sum {histogram.sum:g}")
-    lines.append(f"{name}_count {total}")
+def _watches(member: Member) -> Iterator[Family]:
+    hub, metrics = member.core.hub, member.metrics
+    yield gauge("etcd_debugging_mvcc_watch_stream_total", hub.stream_count)
+    yield gauge("etcd_debugging_mvcc_watcher_total", hub.watcher_count)
+    yield gauge("etcd_debugging_mvcc_slow_watcher_total", hub.slow_watcher_count)
+    yield gauge("etcd_debugging_mvcc_pending_events_total", hub.pending_event_count)
+    yield counter("etcd_debugging_mvcc_events_total", metrics.events_sent)
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    return "{" + ",".join(f'{key}="{labels[key]}"' for key in sorted(labels)) + "}" if labels else ""
+def _compactions(member: Member) -> Iterator[Family]:
+    metrics = member.metrics
+    prefix = "etcd_debugging_mvcc_db_compaction_"
+    yield histogram(f"{prefix}pause_duration_milliseconds", metrics.compaction_pause_milliseconds)
+    yield histogram(f"{prefix}total_duration_milliseconds", metrics.compaction_total_milliseconds)
+    yield counter(f"{prefix}keys_total", metrics.compaction_keys)
+    yield gauge(f"{prefix}last", metrics.compaction_last)
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:g}"
+def _leases(member: Member) -> Iterator[Family]:
+    metrics = member.metrics
+    yield counter("etcd_debugging_lease_granted_total", metrics.lease_granted)
+    yield counter("etcd_debugging_lease_revoked_total", metrics.lease_revoked)
+    yield counter("etcd_debugging_lease_renewed_total", member.core.lessor.renewed_count)
+    yield histogram("etcd_debugging_lease_ttl_total", metrics.lease_ttl)
+    yield counter("etcd_debugging_server_lease_expired_total", metrics.lease_expired)
+
+
+def _disk(member: Member) -> Iterator[Family]:
+    metrics = member.metrics
+    yield histogram("etcd_disk_wal_fsync_duration_seconds", metrics.wal_fsync_seconds)
+    yield histogram("etcd_disk_backend_commit_duration_seconds", metrics.backend_commit_seconds)
+    yield histogram("etcd_disk_backend_defrag_duration_seconds", metrics.backend_defrag_seconds)
+    yield histogram("etcd_disk_backend_snapshot_duration_seconds", metrics.backend_snapshot_seconds)
+    yield gauge("etcd_disk_defrag_inflight", metrics.defrag_inflight)
+
+
+def _info(name: str, label: str, *values: str) -> Family:
+    return gauge(name, labels=(label,), samples=[((value,), 1) for value in values])

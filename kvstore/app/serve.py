@@ -14,7 +14,7 @@ from kvstore.app.member import Member, StartError, start_member
 from kvstore.app.settings import Settings
 from kvstore.app.status import MemberStatus
 from kvstore.environment import Environment
-from kvstore.front import Front, FrontLimits, build_front, server_context
+from kvstore.front import Front, FrontLimits, HealthService, build_front, server_context
 from kvstore.server.version import SERVER_VERSION
 
 __all__ = ["serve"]
@@ -54,6 +54,9 @@ async def _serve(settings: Settings, environment: Environment, told: asyncio.Fut
 
 async def _open_ports(settings: Settings, member: Member, environment: Environment, fronts: list[Front]) -> None:
     status = MemberStatus(member)
+    health = HealthService()
+    if member.options.feature("StopGRPCServiceOnDefrag"):
+        member.services().maintenance.on_defragment = lambda active: health.set_serving(not active)
     tls = _tls_context(settings)
     front = build_front(
         member.services().by_name(),
@@ -63,7 +66,9 @@ async def _open_ports(settings: Settings, member: Member, environment: Environme
         clock=environment.clock,
         observer=status.calls,
         access=settings.access,
+        health=health,
     )
+    status.calls.expect(front.methods)
     fronts.append(front)
     listen: Callable[..., Awaitable[list[str]]] = front.listen
     for url in await _listening(listen, (*settings.listen_client_urls, *settings.listen_client_http_urls), tls):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import resource
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from kvstore.app.call_metrics import CallCounters
+from kvstore.app.exposition import CONTENT_TYPE, Family, counter, gauge, render
 from kvstore.app.member import Member
-from kvstore.app.metrics import CallCounters, render_metrics
+from kvstore.app.metrics import member_families
+from kvstore.app.process_metrics import process_families
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.front.http_endpoints import Check
 from kvstore.server.version import SERVER_VERSION
 
 __all__ = ["MemberStatus"]
-
-METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class MemberStatus:
@@ -27,7 +30,12 @@ class MemberStatus:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._core = member.core
-        self.calls = CallCounters()
+        options = member.options
+        self.calls = CallCounters(options.extensive_metrics, options.warning_unary_request_seconds)
+        self._healthy = 0
+        self._unhealthy = 0
+        self._last_checks: dict[tuple[str, str], int] = {}
+        self._check_counts: dict[tuple[str, str, str], int] = {}
 
     def versions(self) -> Mapping[str, str]:
         """See `kvstore.front.MemberStatus`."""
@@ -36,8 +44,16 @@ class MemberStatus:
 
     async def health(self, excluded_alarms: frozenset[str], serializable: bool) -> str:
         """See `kvstore.front.MemberStatus`."""
+        reason = await self._reason(excluded_alarms, serializable)
+        if reason:
+            self._unhealthy += 1
+        else:
+            self._healthy += 1
+        return reason
+
+    async def _reason(self, excluded_alarms: frozenset[str], serializable: bool) -> str:
         for alarm in self._core.alarms.get():
-            name = pb.AlarmType.Name(alarm.alarm)
+            name = pb.AlarmType.Name(alarm.alarm) if alarm.alarm in (pb.NOSPACE, pb.CORRUPT) else "UNKNOWN"
             if name not in excluded_alarms:
                 return f"ALARM {name}"
         if not serializable and not self._core.consensus.leader_id:
@@ -58,19 +74,42 @@ class MemberStatus:
 
     def metrics(self) -> tuple[bytes, str]:
         """See `kvstore.front.MemberStatus`."""
-        return render_metrics(self._member, self.calls).encode(), METRICS_CONTENT_TYPE
+        families = [
+            *member_families(self._member),
+            *self.calls.families(),
+            *self._health_families(),
+            *process_families(),
+        ]
+        return render(families), CONTENT_TYPE
+
+    def checked(self, kind: Literal["livez", "readyz"], name: str, ok: bool) -> None:
+        """See `kvstore.front.MemberStatus`."""
+        self._last_checks[kind, name] = int(ok)
+        key = (kind, name, "success" if ok else "error")
+        self._check_counts[key] = self._check_counts.get(key, 0) + 1
+
+    def _health_families(self) -> Iterator[Family]:
+        yield counter("etcd_server_health_success", self._healthy)
+        yield counter("etcd_server_health_failures", self._unhealthy)
+        yield gauge("etcd_server_healthcheck", labels=("type", "name"), samples=self._last_checks.items())
+        yield counter(
+            "etcd_server_healthchecks_total", labels=("type", "name", "status"), samples=self._check_counts.items()
+        )
 
     def debug_vars(self) -> Mapping[str, object]:
         """See `kvstore.front.MemberStatus`."""
         core = self._core
         return {
+            "cmdline": sys.argv,
+            "file_descriptor_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "raft.status": {
                 "id": f"{core.headers.member_id:x}",
                 "term": core.consensus.term,
-                "lead": f"{core.consensus.leader_id:x}",
                 "commit": core.consensus.commit_index,
+                "lead": f"{core.consensus.leader_id:x}",
+                "raftState": "StateLeader" if core.consensus.is_leader else "StateFollower",
                 "applied": core.proposer.applied_index,
-            }
+            },
         }
 
     async def _serializable_read(self) -> str:
@@ -89,4 +128,4 @@ class MemberStatus:
 
     async def _non_learner(self) -> str:
         member = self._core.membership.get(self._core.headers.member_id)
-        return "the member is a learner" if member is not None and member.is_learner else ""
+        return "not supported for learner" if member is not None and member.is_learner else ""

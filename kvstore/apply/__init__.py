@@ -11,7 +11,7 @@ from kvstore.apply.membership import Member, Membership
 from kvstore.apply.operations import joined_kvs, range_keys_into
 from kvstore.apply.permissions import check_lease_keys, check_txn
 from kvstore.apply.quota import DEFAULT_QUOTA_BYTES, LEASE_COST_BYTES, Quota, put_cost_bytes
-from kvstore.apply.state_machine import CommittedEntry, Proposal, StateMachine
+from kvstore.apply.state_machine import ApplyObserver, CommittedEntry, Proposal, StateMachine
 from kvstore.apply.txn import apply_txn
 from kvstore.apply.txn_plan import DELETE, EMPTY, NESTED, PUT, RANGE, Operation, TxnPlan, plan_txn
 
@@ -25,6 +25,7 @@ __all__ = [
     "RANGE",
     "Alarms",
     "Applier",
+    "ApplyObserver",
     "CommittedEntry",
     "CorruptError",
     "HeaderSource",

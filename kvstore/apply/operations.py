@@ -24,6 +24,7 @@ def range_keys_into(response: pb.RangeResponse, store: Store, request: pb.RangeR
     Raises:
         CompactedError, FutureRevisionError: the revision asked for cannot be read.
     """
+    store.range_count += 1
     found = range_keys(store, request)
     if found.kvs:
         response.MergeFromString(joined_kvs(found.kvs))

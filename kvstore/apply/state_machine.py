@@ -19,7 +19,7 @@ from kvstore.backend import Backend
 from kvstore.etcdpb import raft_internal_pb2
 from kvstore.mvcc import StoreError, WatchHub
 
-__all__ = ["CommittedEntry", "Proposal", "StateMachine"]
+__all__ = ["ApplyObserver", "CommittedEntry", "Proposal", "StateMachine"]
 
 APPLIED_INDEX_KEY = b"consistent_index"
 APPLIED_TERM_KEY = b"term"
@@ -65,10 +65,21 @@ class Proposal:
         self.caller = caller
 
 
+class ApplyObserver(Protocol):
+    """Told of every request as it is applied, for metrics. Must not raise."""
+
+    def begin(self) -> None:
+        """A batch begins."""
+
+    def applied(self, data: bytes, proposal: Proposal | None, result: Any) -> None:
+        """An entry's request has become a response or a `StoreError`."""
+
+
 class StateMachine:
     """Applies the log in order, each entry once.
 
     Attributes:
+        observer: told of every request.
         applied_index: of the newest entry applied; it is stored with what the entry changed.
         proposals: requests proposed here and not applied yet, by the bytes proposed, oldest first.
     """
@@ -79,6 +90,7 @@ class StateMachine:
         self._hub = hub
         self._waiters: list[tuple[int, int, Callable[[], None]]] = []
         self._waiter_count = 0
+        self.observer: ApplyObserver | None = None
         self.proposals: dict[bytes, Proposal] = {}
         self.applied_index = _stored_number(backend, APPLIED_INDEX_KEY)
         self.applied_term = _stored_number(backend, APPLIED_TERM_KEY)
@@ -90,6 +102,9 @@ class StateMachine:
         """
         settled: list[tuple[Waiter, Any]] = []
         self._applier.quota.refresh()
+        observer = self.observer
+        if observer is not None:
+            observer.begin()
         for entry in entries:
             if entry.index <= self.applied_index:
                 continue
@@ -101,6 +116,8 @@ class StateMachine:
                 continue
             proposal = self.proposals.pop(data, None)
             result = self._apply_data(data, proposal)
+            if observer is not None:
+                observer.applied(data, proposal, result)
             if proposal is not None:
                 settled.append((proposal.waiter, result))
         self._note_applied()

@@ -36,13 +36,14 @@ from kvstore.front.http_endpoints import MemberStatus, add_endpoints
 from kvstore.front.limits import FrontLimits
 from kvstore.front.routes import HttpRequest, HttpResponse, Router
 from kvstore.front.server import Front
-from kvstore.front.service import CallContext, CallObserver, Kind, Method, MethodTable, methods_of
+from kvstore.front.service import CallContext, CallObserver, FinishedCall, Kind, Method, MethodTable, methods_of
 from kvstore.front.tls import ServerTLS, server_context
 
 __all__ = [
     "AccessControl",
     "CallContext",
     "CallObserver",
+    "FinishedCall",
     "Front",
     "FrontLimits",
     "HealthService",

@@ -77,6 +77,8 @@ class Call(ABC):
         "context",
         "driver",
         "method",
+        "request",
+        "response",
         "stream_id",
     )
 
@@ -89,13 +91,15 @@ class Call(ABC):
         self._timer: TimerHandle | None = None
         self._reader: MessageReader | None = None
         self._partial_bytes = 0  # in the reader
+        self.request: Message | None = None
+        self.response: Message | None = None
         self._request: bytes | None = None  # of a unary call whose end has not been seen
         self._headers_sent = False
         self._over = False
         self._started = 0.0
         if driver.observer is not None:
             self._started = driver.clock.monotonic()
-            driver.observer.call_started(method)
+            driver.observer.call_started(method, context)
 
     def expire_in(self, seconds: float) -> None:
         """Give the call a deadline."""
@@ -144,7 +148,7 @@ class Call(ABC):
         if self._partial_bytes:
             driver.partial_bytes -= self._partial_bytes
         if driver.observer is not None:
-            driver.observer.call_finished(self.method, code, driver.clock.monotonic() - self._started)
+            driver.observer.call_finished(self.method, code, driver.clock.monotonic() - self._started, self)
 
     def _fail_with(self, error: BaseException) -> None:
         """Whatever the handler raised, as a status; what it did not mean to raise is logged, not told."""
@@ -212,7 +216,7 @@ class UnaryCall(Call):
             self.fail(error)
 
     def _start(self, message: bytes) -> None:
-        request = self._parse(message)
+        request = self.request = self._parse(message)
         self._task = self.driver.loop.create_task(self._run(request))
 
     async def _run(self, request: Message) -> None:
@@ -220,6 +224,7 @@ class UnaryCall(Call):
             if self.driver.crowded:
                 await self.driver.room()
             response = await self.method.handler(request, self.context)
+            self.response = response
             payload = response.SerializeToString()
         except asyncio.CancelledError as error:
             self._fail_with(error)

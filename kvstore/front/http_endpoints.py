@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 from urllib.parse import parse_qs
 
 import orjson
 
-from kvstore.front.routes import HttpRequest, HttpResponse, Router
+from kvstore.front.routes import ANY_METHOD, NOSNIFF, HttpRequest, HttpResponse, Router
 
 __all__ = ["Check", "MemberStatus", "add_endpoints"]
 
@@ -16,6 +17,8 @@ Check = Callable[[], Awaitable[str]]
 """A health check: what is wrong, in a few words, or nothing ("")."""
 
 JSON = "application/json"
+
+logger = logging.getLogger(__name__)
 
 
 class MemberStatus(Protocol):
@@ -29,6 +32,9 @@ class MemberStatus(Protocol):
 
     def checks(self, kind: Literal["livez", "readyz"]) -> Mapping[str, Check]:
         """The named checks of `/livez` or `/readyz`, in the order they are listed."""
+
+    def checked(self, kind: Literal["livez", "readyz"], name: str, ok: bool) -> None:
+        """One of these checks was made."""
 
     def metrics(self) -> tuple[bytes, str]:
         """The metrics and their content type."""
@@ -44,7 +50,11 @@ def add_endpoints(router: Router, member: MemberStatus) -> None:
         query = parse_qs(request.query)
         reason = await member.health(frozenset(query.get("exclude", ())), query.get("serializable", [""])[0] == "true")
         body = orjson.dumps({"health": "false" if reason else "true", "reason": reason})
-        return HttpResponse(503, body + b"\n") if reason else HttpResponse(200, body)
+        if reason:
+            fields = {"output": body.decode(), "status-code": 503}
+            logger.warning("/health error", extra={"fields": fields})
+            return HttpResponse(503, body + b"\n", headers=NOSNIFF)
+        return HttpResponse(200, body)
 
     async def version(request: HttpRequest) -> HttpResponse:
         return HttpResponse(200, orjson.dumps(dict(member.versions())), JSON)
@@ -54,48 +64,57 @@ def add_endpoints(router: Router, member: MemberStatus) -> None:
         return HttpResponse(200, body, content_type)
 
     async def debug_vars(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(200, orjson.dumps(dict(member.debug_vars())), f"{JSON}; charset=utf-8")
+        rows = (f"{orjson.dumps(name).decode()}: {orjson.dumps(v).decode()}" for name, v in member.debug_vars().items())
+        return HttpResponse(200, "{{\n{}\n}}\n".format(",\n".join(rows)).encode(), f"{JSON}; charset=utf-8")
 
     router.add("GET", "/health", health)
     router.add("GET", "/version", version)
-    router.add("GET", "/metrics", metrics)
-    router.add("GET", "/debug/vars", debug_vars)
+    router.add(ANY_METHOD, "/metrics", metrics)
+    router.add(ANY_METHOD, "/debug/vars", debug_vars)
     kinds: tuple[Literal["livez", "readyz"], ...] = ("livez", "readyz")
     for kind in kinds:
-        _add_checks(router, kind, member.checks(kind))
+        _add_checks(router, kind, member)
 
 
-def _add_checks(router: Router, kind: str, checks: Mapping[str, Check]) -> None:
+def _add_checks(router: Router, kind: Literal["livez", "readyz"], member: MemberStatus) -> None:
+    checks = member.checks(kind)
+
     async def all_of_them(request: HttpRequest) -> HttpResponse:
-        query = parse_qs(request.query, keep_blank_values=True)
-        return await _run_checks(kind, checks, query.get("exclude", []), "verbose" in query)
+        excluded = set(filter(None, parse_qs(request.query).get("exclude", ())))
+        if unknown := sorted(excluded - set(checks)):
+            fields = {"missing-health-checks": ",".join(f'"{name}"' for name in unknown)}
+            logger.warning("some health checks cannot be excluded", extra={"fields": fields})
+        chosen = {name: check for name, check in checks.items() if name not in excluded}
+        return await _run_checks(request, kind, chosen, member)
 
     router.add("GET", f"/{kind}", all_of_them)
     for name, check in checks.items():
-        router.add("GET", f"/{kind}/{name}", _one_check(kind, name, check))
+        router.add("GET", f"/{kind}/{name}", _one_check(kind, name, check, member))
 
 
-def _one_check(kind: str, name: str, check: Check) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+def _one_check(
+    kind: Literal["livez", "readyz"], name: str, check: Check, member: MemberStatus
+) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     async def one_of_them(request: HttpRequest) -> HttpResponse:
-        query = parse_qs(request.query, keep_blank_values=True)
-        return await _run_checks(f"{kind}/{name}", {name: check}, [], "verbose" in query)
+        return await _run_checks(request, kind, {name: check}, member)
 
     return one_of_them
 
 
-async def _run_checks(title: str, checks: Mapping[str, Check], excluded: list[str], verbose: bool) -> HttpResponse:
+async def _run_checks(
+    request: HttpRequest, kind: Literal["livez", "readyz"], checks: Mapping[str, Check], member: MemberStatus
+) -> HttpResponse:
+    """A failure names every check, a success only when it is asked to (`?verbose`)."""
     lines: list[str] = []
     failed = False
     for name, check in checks.items():
-        if name in excluded:
-            lines.append(f"[+]{name} excluded: ok\n")
-            continue
         reason = await check()
+        member.checked(kind, name, not reason)
         failed = failed or bool(reason)
         lines.append(f"[-]{name} failed: {reason}\n" if reason else f"[+]{name} ok\n")
-    unknown = [name for name in excluded if name and name not in checks]
-    if unknown:
-        lines.append(f"warn: some health checks cannot be excluded: no matches for {', '.join(map(repr, unknown))}\n")
     if failed:
-        return HttpResponse(503, f"{''.join(lines)}{title} check failed\n".encode())
-    return HttpResponse(200, "".join([*lines, "ok\n"]).encode() if verbose else b"ok\n")
+        fields = {"path": request.path, "reason": "".join(lines), "status-code": 503}
+        logger.error("Health check error", extra={"fields": fields})
+        return HttpResponse(503, f"{''.join(lines)}\n".encode(), headers=NOSNIFF)
+    verbose = "verbose" in parse_qs(request.query, keep_blank_values=True)
+    return HttpResponse(200, "".join([*lines, "ok\n"]).encode() if verbose else b"ok\n", headers=NOSNIFF)

@@ -12,9 +12,24 @@ from typing import Any, Protocol
 
 from kvstore.environment import Clock
 
-__all__ = ["Body", "BodyError", "HttpGuard", "HttpHandler", "HttpRequest", "HttpResponse", "Router"]
+__all__ = [
+    "ANY_METHOD",
+    "NOSNIFF",
+    "Body",
+    "BodyError",
+    "HttpGuard",
+    "HttpHandler",
+    "HttpRequest",
+    "HttpResponse",
+    "Router",
+]
 
 logger = logging.getLogger(__name__)
+
+ANY_METHOD = "*"
+
+NOSNIFF = {"X-Content-Type-Options": "nosniff"}
+"""What Go adds to every answer that is an error."""
 
 NOT_FOUND_TEXT = b"404 page not found\n"  # Go's, which is what people grep for
 
@@ -132,8 +147,6 @@ class HttpGuard(Protocol):
 class Router:
     """Handlers by exact path, or by prefix for those that look at the path themselves.
 
-    HEAD is answered as GET; whoever writes the response leaves its body out.
-
     Args:
         clock: for the Date field.
         guard: runs before every handler and may answer in its place.
@@ -175,8 +188,9 @@ class Router:
             for prefix, handler in self._prefixes.items():
                 if request.path.startswith(prefix):
                     return handler
-            return HttpResponse(404, NOT_FOUND_TEXT)
-        found = methods.get("GET" if request.method == "HEAD" else request.method)
+            return HttpResponse(404, NOT_FOUND_TEXT, headers=NOSNIFF)
+        found = methods.get(request.method) or methods.get(ANY_METHOD)
         if found is None:
-            return HttpResponse(405, b"Method Not Allowed\n", headers={"Allow": ", ".join(sorted(methods))})
+            headers = {"Allow": ", ".join(sorted(methods)), **NOSNIFF}
+            return HttpResponse(405, b"Method Not Allowed\n", headers=headers)
         return found

@@ -14,7 +14,16 @@ from google.protobuf.message_factory import GetMessageClass
 
 from kvstore.errors import EtcdError, StatusCode
 
-__all__ = ["CallContext", "CallObserver", "Kind", "Method", "MethodTable", "methods_of", "rpc_attribute"]
+__all__ = [
+    "CallContext",
+    "CallObserver",
+    "FinishedCall",
+    "Kind",
+    "Method",
+    "MethodTable",
+    "methods_of",
+    "rpc_attribute",
+]
 
 UnaryHandler = Callable[[Any, "CallContext"], Awaitable[Message]]
 ServerStreamHandler = Callable[[Any, "CallContext"], AsyncIterator[Message]]
@@ -78,10 +87,23 @@ class Method:
         return self.path.rpartition("/")[2]
 
 
+class FinishedCall(Protocol):
+    """A call as it can be looked at when it is over.
+
+    Attributes:
+        context: what its handler was told.
+        request, response: the messages of a unary call, as far as there were any.
+    """
+
+    context: CallContext
+    request: Message | None
+    response: Message | None
+
+
 class CallObserver(Protocol):
     """Told of every call whose method exists, for metrics. Must not block or raise."""
 
-    def call_started(self, method: Method) -> None:
+    def call_started(self, method: Method, context: CallContext) -> None:
         """The request's head has arrived."""
 
     def message_received(self, method: Method, size_bytes: int) -> None:
@@ -90,7 +112,7 @@ class CallObserver(Protocol):
     def message_sent(self, method: Method, size_bytes: int) -> None:
         """One message to the client, without its frame."""
 
-    def call_finished(self, method: Method, code: StatusCode, duration_seconds: float) -> None:
+    def call_finished(self, method: Method, code: StatusCode, duration_seconds: float, call: FinishedCall) -> None:
         """The call has ended, by answer, refusal or cancellation."""
 
 

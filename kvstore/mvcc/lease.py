@@ -55,6 +55,9 @@ class Lessor:
         backend: where ids and terms are kept.
         monotonic: seconds, never going back.
         minimum_ttl: shorter terms are raised to this many seconds.
+
+    Attributes:
+        renewed_count: renewals since the start.
     """
 
     def __init__(self, backend: Backend, monotonic: Callable[[], float], minimum_ttl: int = 2) -> None:
@@ -64,6 +67,7 @@ class Lessor:
         self._leases: dict[int, Lease] = {}
         self._lease_of_key: dict[bytes, int] = {}
         self._primary = False
+        self.renewed_count = 0
         # (expiry, id), possibly outdated: a renewal does not look for its old entry, expiry checks the lease itself.
         self._expiries: list[tuple[float, int]] = []
 
@@ -170,6 +174,7 @@ class Lessor:
         lease = self.lookup(lease_id)
         if lease.expiry <= self._monotonic():
             raise LeaseNotFoundError
+        self.renewed_count += 1
         cleared = lease.remaining_ttl > 0
         lease.remaining_ttl = 0
         self._start(lease, 0)

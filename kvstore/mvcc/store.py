@@ -31,7 +31,7 @@ from kvstore.mvcc.revision import (
 __all__ = ["COMPACTION_KEYS_PER_STEP", "Store"]
 
 COMPACTION_KEYS_PER_STEP = 1000
-"""Keys a compaction looks at before it lets others run."""
+"""Default of `Store.compaction_keys_per_step`."""
 
 _SCHEDULED = b"scheduledCompactRev"
 _FINISHED = b"finishedCompactRev"
@@ -46,7 +46,10 @@ class Store:
         lessor: told about every key that gains or loses a lease.
         revision: newest published main revision; 1 when nothing was ever written.
         compact_revision: reads below it are refused; -1 before the first compaction.
-        put_count, delete_count: keys set and deleted since the start.
+        put_count, delete_count, range_count: operations of each kind since the start.
+        put_bytes: keys and values put since the start.
+        compacted_count: revisions deleted by compactions since the start.
+        compaction_keys_per_step: keys a compaction looks at before it lets others run.
     """
 
     def __init__(self, backend: Backend, lessor: Lessor) -> None:
@@ -57,6 +60,10 @@ class Store:
         self.compact_revision = -1
         self.put_count = 0
         self.delete_count = 0
+        self.range_count = 0
+        self.put_bytes = 0
+        self.compacted_count = 0
+        self.compaction_keys_per_step = COMPACTION_KEYS_PER_STEP
         self._sub = 0
         self._events: list[Event] = []
 
@@ -68,6 +75,7 @@ class Store:
         sub = self._sub
         self._sub = sub + 1
         self.put_count += 1
+        self.put_bytes += len(key) + len(value)
         created, version, previous_main, previous_sub = self.index.put(key, main, sub)
         message = kv_pb2.KeyValue()
         message.key = key
@@ -90,6 +98,7 @@ class Store:
 
     def delete_range(self, key: bytes, end: bytes = b"") -> int:
         """Delete a key, or every key of [key, end), in the revision being built; returns how many there were."""
+        self.delete_count += 1
         records = self.index.records(key, end, self.reading_revision())
         for record in records:
             self._delete(record)
@@ -100,7 +109,6 @@ class Store:
         sub = self._sub
         self._sub = sub + 1
         key = record.key
-        self.delete_count += 1
         self.index.tombstone(key, main, sub)
         self.lessor.detach(key)
         self.backend.put_revision(
@@ -204,8 +212,9 @@ class Store:
         return self._compaction(scheduled)
 
     def _compaction(self, revision: int) -> Iterator[None]:
-        for dropped in self.index.compact(revision, COMPACTION_KEYS_PER_STEP):
+        for dropped in self.index.compact(revision, self.compaction_keys_per_step):
             if dropped:
+                self.compacted_count += len(dropped)
                 self.backend.delete_revisions(dropped)
             yield
         if revision > self._noted(_FINISHED):

@@ -132,6 +132,11 @@ class WatchHub:
         return sum(not watcher.synced for stream in self._streams for watcher in stream.watchers.values())
 
     @property
+    def pending_event_count(self) -> int:
+        """Events that wait for slow consumers."""
+        return sum(len(watcher.queue) for watcher in self._waiting)
+
+    @property
     def stream_count(self) -> int:
         """Open streams."""
         return len(self._streams)

@@ -14,6 +14,7 @@ from kvstore.server import catalogue
 from kvstore.server.access import Access
 from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import Consensus
+from kvstore.server.metrics import MemberMetrics
 from kvstore.server.passwords import PasswordHasher
 from kvstore.server.proposer import Proposer
 from kvstore.server.tokens import TokenProvider
@@ -44,6 +45,8 @@ class MemberCore:
     compactor: Compactor
     txn_operations_max: int
     request_bytes_max: int
+    metrics: MemberMetrics
+    warning_apply_seconds: float
 
     @property
     def storage_version(self) -> str:

@@ -8,10 +8,12 @@ before it deleted anything, with the compact revision before; a hash here is of 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from kvstore.mvcc import Store
+from kvstore.mvcc import CompactedError, Store
 from kvstore.mvcc.hash import KeyValueHasher
+from kvstore.server.metrics import Histogram
 
 __all__ = ["KEPT_MAX", "Hashes", "KeyValueHash"]
 
@@ -31,10 +33,17 @@ class KeyValueHash:
 
 
 class Hashes:
-    """The hashes of one member."""
+    """The hashes of one member.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        monotonic: seconds, never going back.
+        seconds: observes how long each took to compute.
+    """
+
+    def __init__(self, store: Store, monotonic: Callable[[], float], seconds: Histogram) -> None:
         self._store = store
+        self._monotonic = monotonic
+        self._seconds = seconds
         self._kept: dict[int, KeyValueHash] = {}
 
     @property
@@ -51,19 +60,24 @@ class Hashes:
         return self._kept.get(revision) or await self._compute(revision)
 
     async def keep(self) -> KeyValueHash | None:
-        """Compute and keep the hash at the compact revision; None when nothing was ever compacted."""
+        """Compute and keep the hash at the compact revision; None when there is none, or a compaction overtook it."""
         revision = self._store.compact_revision
         if revision <= 0:
             return None
         if revision not in self._kept:
-            computed = await self._compute(revision)
+            try:
+                computed = await self._compute(revision)
+            except CompactedError:
+                return None
             self._kept[computed.revision] = computed
             for old in sorted(self._kept)[:-KEPT_MAX]:
                 del self._kept[old]
         return self._kept.get(revision)
 
     async def _compute(self, revision: int) -> KeyValueHash:
+        started = self._monotonic()
         hasher = KeyValueHasher(self._store, revision)
         while not hasher.step(_ROWS_PER_STEP):  # noqa: ASYNC110  nobody is waited for: others get their turn
             await asyncio.sleep(0)
+        self._seconds.observe(self._monotonic() - started)
         return KeyValueHash(hasher.value, hasher.compact_revision, hasher.revision)

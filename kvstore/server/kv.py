@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kvstore.apply import TxnPlan, apply_txn, plan_txn, put_cost_bytes, range_keys_into
+from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import StoreError
 from kvstore.server import catalogue
@@ -12,6 +13,7 @@ from kvstore.server.access import unnamed
 from kvstore.server.context import CallContext, wants_leader
 from kvstore.server.core import MemberCore
 from kvstore.server.range_stream import check_range_stream, stream_range
+from kvstore.server.read_timer import ReadTimer
 from kvstore.server.validation import check_delete_range, check_put, check_range, check_txn
 
 __all__ = ["KVService"]
@@ -28,22 +30,32 @@ class KVService:
         self._quota = core.quota
         self._auth = core.auth
         self._access = core.access
+        self._reads = ReadTimer(core.metrics, core.environment.clock.monotonic, core.warning_apply_seconds)
 
     async def range(self, request: pb.RangeRequest, context: CallContext) -> pb.RangeResponse:
         """KV.Range."""
         check_range(request)
         if context.metadata and wants_leader(context):
             self._core.require_leader()
-        if not request.serializable:
-            await self._proposer.linearize()
-        if self._auth.enabled:
-            await self._access.require_read(context, request.key, request.range_end)
+        reads = self._reads
+        monotonic = reads.monotonic
+        started = monotonic()
         response = pb.RangeResponse()
         try:
+            if not request.serializable:
+                await self._proposer.linearize()
+            if self._auth.enabled:
+                await self._access.require_read(context, request.key, request.range_end)
+            reading = monotonic()
             range_keys_into(response, self._store, request)
         except StoreError as error:
+            reads.range_failed(started, request, error)
             raise catalogue.to_etcd_error(error) from None
+        except EtcdError as error:
+            reads.range_failed(started, request, error)
+            raise
         self._headers.fill(response.header, self._store.revision)
+        reads.range_done(started, reading, request, response)
         return response
 
     async def range_stream(
@@ -96,23 +108,26 @@ class KVService:
         if context.metadata and wants_leader(context):
             self._core.require_leader()
         if plan.read_only:
-            return await self._read_only_txn(plan, context)
+            return await self._read_only_txn(request, plan, context)
         if plan.cost_bytes and not self._core.quota.has_room(plan.cost_bytes):
             await self._core.refuse_for_space()
         caller = await self._access.caller(context) if self._auth.enabled else unnamed(context)
         response: pb.TxnResponse = await self._proposer.propose("txn", request, plan, caller)
         return response
 
-    async def _read_only_txn(self, plan: TxnPlan, context: CallContext) -> pb.TxnResponse:
-        if not all(request.serializable for _, request in (*plan.success, *plan.failure)):
+    async def _read_only_txn(self, request: pb.TxnRequest, plan: TxnPlan, context: CallContext) -> pb.TxnResponse:
+        started = self._reads.monotonic()
+        if not all(read.serializable for _, read in (*plan.success, *plan.failure)):
             await self._proposer.linearize()
         if self._auth.enabled:
             await self._access.require_txn(context, plan)
         try:
             response = apply_txn(self._store, plan)
         except StoreError as error:
+            self._reads.txn_done(started, request, None)
             raise catalogue.to_etcd_error(error) from None
         self._headers.fill(response.header, self._store.revision)
+        self._reads.txn_done(started, request, response)
         return response
 
     async def compact(self, request: pb.CompactionRequest, context: CallContext) -> pb.CompactionResponse:

@@ -10,6 +10,7 @@ from kvstore.environment import Clock
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import Lessor
+from kvstore.server.metrics import MemberMetrics
 from kvstore.server.proposer import Proposer
 
 __all__ = ["EXPIRY_INTERVAL_SECONDS", "REVOKES_PER_SECOND_MAX", "LeaseKeeper"]
@@ -31,12 +32,18 @@ class LeaseKeeper:
     """
 
     def __init__(
-        self, lessor: Lessor, proposer: Proposer, clock: Clock, checkpoint_interval_seconds: float | None = None
+        self,
+        lessor: Lessor,
+        proposer: Proposer,
+        clock: Clock,
+        checkpoint_interval_seconds: float | None,
+        metrics: MemberMetrics,
     ) -> None:
         self._lessor = lessor
         self._proposer = proposer
         self._clock = clock
         self._checkpoint_interval_seconds = checkpoint_interval_seconds
+        self._metrics = metrics
         self._revoking: set[int] = set()
         self._revocations: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -81,6 +88,8 @@ class LeaseKeeper:
             await self._proposer.propose("lease_revoke", pb.LeaseRevokeRequest(ID=lease_id), caller=TRUSTED)
         except EtcdError as error:  # gone meanwhile, or to be tried again in the next round
             logger.debug("lease not revoked", extra={"fields": {"lease-id": lease_id, "error": error.message}})
+        else:
+            self._metrics.lease_expired += 1
         finally:
             self._revoking.discard(lease_id)
 

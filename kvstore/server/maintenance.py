@@ -84,12 +84,17 @@ class MaintenanceService:
             await self._core.access.require_admin(context)
         logger.info("starting defragment")
         self.on_defragment(True)
+        metrics, monotonic = self._core.metrics, self._core.environment.clock.monotonic
+        metrics.defrag_inflight += 1
+        started = monotonic()
         try:
             await self._core.backend.defragment()
+            metrics.backend_defrag_seconds.observe(monotonic() - started)
         except Exception as error:
             logger.warning("failed to defragment", extra={"fields": {"error": str(error)}})
             raise EtcdError(StatusCode.UNKNOWN, f"etcdserver: failed to defragment: {error}") from error
         finally:
+            metrics.defrag_inflight -= 1
             self.on_defragment(False)
         logger.info("finished defragment")
         return pb.DefragmentResponse()

@@ -20,6 +20,7 @@ from kvstore.mvcc import StoreError, encode_varint
 from kvstore.server import catalogue
 from kvstore.server.catalogue import Refusal
 from kvstore.server.consensus import Consensus
+from kvstore.server.metrics import HistogramFamily, operation_name
 from kvstore.server.request_ids import RequestIds
 
 __all__ = ["DEFAULT_REQUEST_BYTES_MAX", "PENDING_MAX", "Proposer"]
@@ -35,6 +36,8 @@ _OVERTAKEN = (OldAuthRevisionError, UserEmptyError)
 SWEEP_SECONDS = 0.5
 """How often requests that waited too long are looked for."""
 
+SLOW_READ_SECONDS = 0.5
+
 _FIELD_TAGS = {
     descriptor.name: encode_varint(descriptor.number << 3 | 2)
     for descriptor in raft_internal_pb2.InternalRaftRequest.DESCRIPTOR.fields
@@ -49,10 +52,12 @@ class Proposer:
     Args:
         timeout_seconds: how long a request may take; etcd allows 5 s and two election timeouts.
         request_bytes_max: entries above this are refused.
+        request_seconds: observes how long those requests took of which nothing was heard.
 
     Attributes:
         failed_count: requests whose outcome nobody heard of.
         pending_bytes: of the requests that wait for the log.
+        failed_reads_count, slow_reads_count: reads that no leader confirmed, or not within half a second.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Proposer:
         *,
         timeout_seconds: float = 7.0,
         request_bytes_max: int = DEFAULT_REQUEST_BYTES_MAX,
+        request_seconds: HistogramFamily | None = None,
     ) -> None:
         self._consensus = consensus
         self._state_machine = state_machine
@@ -78,6 +84,9 @@ class Proposer:
         self._timer: TimerHandle | None = None
         self.failed_count = 0
         self.pending_bytes = 0
+        self.failed_reads_count = 0
+        self.slow_reads_count = 0
+        self._request_seconds = request_seconds or HistogramFamily(0.001, 2, 14)
         self._refuse_all: Refusal | None = None
 
     @property
@@ -131,9 +140,8 @@ class Proposer:
         if len(data) > self._request_bytes_max:
             raise catalogue.REQUEST_TOO_LARGE.error()
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._pending[data] = Proposal(
-            field, prepared or request, future, self._clock.monotonic() + self._timeout_seconds, named
-        )
+        started = self._clock.monotonic()
+        self._pending[data] = Proposal(field, prepared or request, future, started + self._timeout_seconds, named)
         if self._timer is None:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
         try:
@@ -146,6 +154,7 @@ class Proposer:
         except BaseException:  # the entry may still come, but nobody waits for it
             self._pending.pop(data, None)
             self.failed_count += 1
+            self._request_seconds.of(operation_name(field), "false").observe(self._clock.monotonic() - started)
             raise
         if isinstance(result, Exception):
             if caller is TRUSTED and isinstance(result, _OVERTAKEN) and self._auth.is_newer(named):
@@ -162,9 +171,17 @@ class Proposer:
         """
         if self._refuse_all is not None:
             raise self._refuse_all.error()
-        index = await self._consensus.read_index()
-        if self._state_machine.applied_index < index:
-            await self._applied(index)
+        started = self._clock.monotonic()
+        try:
+            index = await self._consensus.read_index()
+            if self._state_machine.applied_index < index:
+                await self._applied(index)
+        except EtcdError:
+            self.failed_reads_count += 1
+            raise
+        finally:
+            if self._clock.monotonic() - started > SLOW_READ_SECONDS:
+                self.slow_reads_count += 1
 
     async def _applied(self, index: int) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -53,6 +53,7 @@ class WatchSession:
         self._fragment_bytes = core.request_bytes_max
         self._wake = wake
         self._stream = core.hub.open(wake)
+        self._metrics = core.metrics
         self._ended: EtcdError | None = None
         self._last_header: tuple[int, int, bytes] = (0, 0, b"")  # revision, term, and what they make
         self._last_event: tuple[Event | None, bool, bytes] = (None, False, b"")  # event, with previous value, and wire
@@ -108,6 +109,7 @@ class WatchSession:
         wires: list[bytes] = []
         for reply in self._stream.take():
             if reply.events:
+                self._metrics.events_sent += len(reply.events)
                 self._add_events(reply, wires)
             else:
                 wires.append(self._response(reply).SerializeToString())

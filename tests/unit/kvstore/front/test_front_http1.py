@@ -64,6 +64,9 @@ class FakeMember:
 
         return {"serializable_read": check, **({"non_learner": fine} if kind == "readyz" else {})}
 
+    def checked(self, kind: str, name: str, ok: bool) -> None:
+        assert ok == (not self.reason or name == "non_learner")
+
     def metrics(self) -> tuple[bytes, str]:
         return b"etcd_server_has_leader 1\n", "text/plain; version=0.0.4"
 
@@ -115,7 +118,7 @@ async def member():
         ("/readyz?verbose", b"text/plain; charset=utf-8", b"[+]serializable_read ok\n[+]non_learner ok\nok\n"),
         ("/readyz/non_learner", b"text/plain; charset=utf-8", b"ok\n"),
         ("/metrics", b"text/plain; version=0.0.4", b"etcd_server_has_leader 1\n"),
-        ("/debug/vars", b"application/json; charset=utf-8", b'{"raft.status":{"term":2}}'),
+        ("/debug/vars", b"application/json; charset=utf-8", b'{\n"raft.status": {"term":2}\n}\n'),
     ],
 )
 async def test_endpoints(member, path: str, content_type: bytes, body: bytes) -> None:
@@ -132,9 +135,7 @@ async def test_a_sick_member(member) -> None:
     assert member.asked == (frozenset({"NOSPACE", "CORRUPT"}), True)
     response = await talk(member.port, get("/readyz"))
     assert status_of(response) == 503
-    assert body_of(response) == (
-        b"[-]serializable_read failed: ALARM NOSPACE\n[+]non_learner ok\nreadyz check failed\n"
-    )
+    assert body_of(response) == (b"[-]serializable_read failed: ALARM NOSPACE\n[+]non_learner ok\n\n")
     assert status_of(await talk(member.port, get("/readyz?exclude=serializable_read"))) == 200
     assert status_of(await talk(member.port, get("/livez/serializable_read"))) == 503
 
@@ -145,7 +146,7 @@ async def test_a_sick_member(member) -> None:
         (get("/nope"), 404, b"404 page not found\n"),
         (get("/health", method="POST"), 405, b"Method Not Allowed\n"),
         (get("/bug"), 500, b"internal error\n"),
-        (get("/health", method="HEAD"), 200, b""),
+        (get("/health", method="HEAD"), 405, b""),
         (get("http://x/livez"), 200, b"ok\n"),
         (get("/%6civez"), 200, b"ok\n"),
         (b"NONSENSE\r\n\r\n", 400, b"400 Bad Request"),

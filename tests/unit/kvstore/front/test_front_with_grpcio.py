@@ -332,7 +332,7 @@ async def test_observer_sees_every_call(served) -> None:
     seen: list[tuple] = []
 
     class Observer:
-        def call_started(self, method) -> None:
+        def call_started(self, method, context) -> None:
             seen.append(("started", method.name))
 
         def message_received(self, method, size_bytes) -> None:
@@ -341,8 +341,10 @@ async def test_observer_sees_every_call(served) -> None:
         def message_sent(self, method, size_bytes) -> None:
             seen.append(("sent", method.name))
 
-        def call_finished(self, method, code, duration_seconds) -> None:
+        def call_finished(self, method, code, duration_seconds, call) -> None:
             seen.append(("finished", method.service, code.name))
+            assert call.request.key in (b"a", b"!refuse")
+            assert (call.response is not None) == (code.name == "OK")
             assert duration_seconds >= 0
 
     served.front._observer = Observer()

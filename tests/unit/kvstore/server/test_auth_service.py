@@ -17,7 +17,8 @@ import pytest
 from google.protobuf.message import Message
 
 from kvstore.app import Member
-from kvstore.app.metrics import CallCounters, render_metrics
+from kvstore.app.exposition import render
+from kvstore.app.metrics import member_families
 from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import auth_pb2, election_pb2, lock_pb2, raft_internal_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
@@ -724,7 +725,7 @@ async def test_users_survive_a_restart_and_passwords_stand_nowhere(start: StartM
 
 
 async def test_metrics(member: Member) -> None:
-    lines = render_metrics(member, CallCounters()).splitlines()
+    lines = render(member_families(member)).decode().splitlines()
     assert f"etcd_debugging_auth_revision {member.core.auth.revision}" in lines
 
 

@@ -17,6 +17,7 @@ from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server import catalogue
 from kvstore.server.corruption import CorruptionChecker, CorruptionError, CorruptionMonitor, PeerHash
 from kvstore.server.hashes import KEPT_MAX, Hashes
+from kvstore.server.metrics import Histogram
 from tests.unit.kvstore.server.conftest import start_fake
 
 
@@ -34,7 +35,7 @@ class Replica:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.id = member.identity.member_id
-        self.hashes = Hashes(member.core.store)
+        self.hashes = Hashes(member.core.store, member.core.environment.clock.monotonic, Histogram(0.01, 2, 15))
         self.peers: list[Replica] = []
         self.checker = CorruptionChecker(self.id, member.core.store, self.hashes, self, member.core.proposer)
         self.silent = False
