@@ -159,6 +159,9 @@ class Lane:
             if is_being_cancelled():
                 raise
             return "no answer to a ping"  # gRPC says so when `_ping` has given the stream up
+        except Exception as error:  # a message that cannot be written, say; the lane goes on without it
+            logger.exception("the connection to member %x is begun again", self._peer_id)
+            return repr(error)
         finally:
             if pings is not None:
                 pings.cancel()

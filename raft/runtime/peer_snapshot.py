@@ -99,7 +99,7 @@ class SnapshotBodies(Protocol):
     directory: str
 
     async def open(self, snapshot: Snapshot) -> SnapshotBody:
-        """The body of a snapshot that is to be sent; raises OSError when it is gone."""
+        """The body of a snapshot that is to be sent; raises OSError or RaftError when it is gone."""
 
     async def accept(self, snapshot: Snapshot, path: str) -> None:
         """Take over the file at `path`: a whole, verified and synced body. The snapshot is delivered when this returns.
@@ -185,18 +185,24 @@ class SnapshotSender:
         self._task = asyncio.get_running_loop().create_task(self._send(message, before))
 
     async def stop(self) -> None:
-        """Break off."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Break off, and say so."""
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+            if task.cancelled():
+                self._receiver.report_snapshot(self._peer_id, ok=False)
 
     async def _send(self, message: Message, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
         try:
             is_delivered = await self._deliver(message)
-        except OSError as error:
+        except (OSError, RaftError) as error:
             logger.warning("the snapshot for member %x cannot be read: %s", self._peer_id, error)
+            is_delivered = False
+        except Exception:  # without a report that member would get nothing more
+            logger.exception("the snapshot for member %x cannot be sent", self._peer_id)
             is_delivered = False
         peer = self._stats.of(self._peer_id)
         peer.snapshots_sent += is_delivered

@@ -21,7 +21,10 @@ class Receiver(Protocol):
         """A message to the member could not be sent."""
 
     def report_snapshot(self, member_id: int, *, ok: bool) -> None:
-        """A snapshot has reached the member whole, or has not. Owed for every snapshot that was to be sent."""
+        """A snapshot has reached the member whole, or has not.
+
+        Owed for every snapshot that was to be sent, but for those whose place a newer one to the same member has taken.
+        """
 
 
 class Transport(Protocol):

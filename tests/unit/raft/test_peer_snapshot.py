@@ -269,6 +269,32 @@ async def test_a_newer_snapshot_takes_the_place_of_the_one_under_way(tmp_path: P
         assert [body.is_closed for body in sending.opened] == [True, True]
 
 
+async def test_a_peer_that_moves_breaks_a_snapshot_off_and_that_is_reported(tmp_path: Path) -> None:
+    sending = Bodies(tmp_path / "1", {7: content(8, PIECE_BYTES)})
+    first, second = make(1, bodies=sending), make(2, bodies=Bodies(tmp_path / "2"))
+    async with running(first, second) as (inbox1, inbox2):
+        await first.add_peer(2, ["http://127.0.0.1:1"])
+        first.send([snapshot_message()])
+        await eventually(lambda: sending.opened)
+        await first.add_peer(2, second.urls)
+        assert inbox1.snapshots == [(2, False)]
+        first.send([snapshot_message()])
+        await inbox1.until(lambda: inbox1.snapshots == [(2, False), (2, True)])
+        assert inbox2.messages == [snapshot_message()]
+        assert [body.is_closed for body in sending.opened] == [True, True]
+
+
+async def test_a_failure_of_the_application_is_reported(tmp_path: Path) -> None:
+    class Broken(Bodies):
+        async def open(self, snapshot: Snapshot) -> Body:
+            raise KeyError(snapshot.index)
+
+    first, second = make(1, bodies=Broken(tmp_path / "1")), make(2, bodies=Bodies(tmp_path / "2"))
+    async with running(first, second) as (inbox1, _):
+        first.send([snapshot_message()])
+        await inbox1.until(lambda: inbox1.snapshots == [(2, False)])
+
+
 async def test_heartbeats_pass_a_snapshot_that_nobody_takes(tmp_path: Path) -> None:
     body = content(6, 40 * PIECE_BYTES)
     sending, receiving = Bodies(tmp_path / "1", {7: body}), Bodies(tmp_path / "2")

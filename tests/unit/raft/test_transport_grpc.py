@@ -323,6 +323,17 @@ async def test_a_peer_that_answers_no_pings_is_taken_for_dead(monkeypatch: pytes
         assert first.stats.peers[2].disconnects == disconnects
 
 
+async def test_a_message_that_cannot_be_written_is_dropped() -> None:
+    first, second = make(1), make(2)
+    async with running(first, second) as (inbox1, inbox2):
+        await eventually(lambda: first.connected_since(2) is not None)
+        first.send([heartbeat(1, 2, term=-1)])
+        await inbox1.until(lambda: inbox1.unreachable == [2])
+        await eventually(lambda: first.connected_since(2) is not None)
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: inbox2.messages == [heartbeat(1, 2)])
+
+
 async def test_a_lane_to_a_peer_that_is_away_stays_small() -> None:
     first = make(1)
     async with running(first) as (inbox,):
