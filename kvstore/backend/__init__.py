@@ -2,6 +2,16 @@
 
 from kvstore.backend.interface import BUCKETS, KEY_BUCKET, Backend
 from kvstore.backend.lmdb_backend import BackendError, LMDBBackend
+from kvstore.backend.lmdb_file import LMDBFile, write_lmdb_file
 from kvstore.backend.memory import MemoryBackend
 
-__all__ = ["BUCKETS", "KEY_BUCKET", "Backend", "BackendError", "LMDBBackend", "MemoryBackend"]
+__all__ = [
+    "BUCKETS",
+    "KEY_BUCKET",
+    "Backend",
+    "BackendError",
+    "LMDBBackend",
+    "LMDBFile",
+    "MemoryBackend",
+    "write_lmdb_file",
+]
