@@ -3,6 +3,7 @@
 <data directory>/member/wal/       the log
                  member/snap/      snapshot files
                  member/snap/db    the database
+                 member/snap/db.*  work under way on it: a copy, a defragmented one; worth nothing after a restart
                  member/lock       held, by `flock`, as long as the server runs; worth nothing when it does not
 """
 
@@ -40,6 +41,9 @@ class DataDir:
             raise DataDirError(f"cannot use data directory {path!r}: {error.strerror or error}") from error
         self._files = files
         self._take(self._lock)
+        for name in ("db.copy", "db.snapshot", "db.defrag"):
+            if files.exists(f"{self.snap_path}/{name}"):
+                files.remove(f"{self.snap_path}/{name}")
 
     def _take(self, lock: BinaryIO) -> None:
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from kvstore.mvcc import encode_varint
 
-__all__ = ["Identity", "cluster_id_of", "derive_identity", "member_id_of", "parse_initial_cluster"]
+__all__ = ["Identity", "check_founding", "cluster_id_of", "derive_identity", "member_id_of", "parse_initial_cluster"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +98,28 @@ def parse_initial_cluster(text: str) -> dict[str, list[str]]:
             raise ValueError(f"error parsing initial cluster: {part!r} is not of the form <name>=<peer URL>")
         members.setdefault(name, []).append(url)
     return members
+
+
+def check_founding(members: Mapping[str, Sequence[str]], name: str, peer_urls: Sequence[str]) -> None:
+    """Check that the member called `name` can found a cluster with the others (etcd `ServerConfig.VerifyBootstrap`).
+
+    Raises:
+        ValueError: it advertises other peer URLs than the cluster knows, or two members have one.
+    """
+    every = [url for urls in members.values() for url in urls]
+    if len(set(every)) < len(every):
+        named = ",".join(f"{other}={url}" for other, urls in members.items() for url in urls)
+        raise ValueError(f"initial cluster {named} has duplicate url")
+    known, advertised = sorted(members[name]), sorted(peer_urls)
+    missing = [f"{name}={url}" for url in known if url not in advertised]
+    if missing:
+        raise ValueError(
+            f"--initial-cluster has {','.join(missing)} but missing from "
+            f"--initial-advertise-peer-urls={','.join(advertised)}"
+        )
+    unknown = [url for url in advertised if url not in known]
+    if unknown:
+        raise ValueError(
+            f"--initial-advertise-peer-urls has {','.join(unknown)} but missing from "
+            f"--initial-cluster={','.join(f'{name}={url}' for url in known)}"
+        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 
@@ -17,11 +15,10 @@ from kvstore.server.context import CallContext
 from kvstore.server.core import MemberCore
 from kvstore.server.downgrade import Downgrades
 from kvstore.server.hashes import Hashes
+from kvstore.server.snapshot_stream import SnapshotSender
 from kvstore.server.version import SERVER_VERSION
 
-__all__ = ["SNAPSHOT_CHUNK_BYTES", "MaintenanceService"]
-
-SNAPSHOT_CHUNK_BYTES = 32 << 10
+__all__ = ["MaintenanceService"]
 
 _TRANSFER_CHECK_SECONDS = 0.05
 _TRANSFER_FAILED = "etcdserver: request timed out, leader transfer took too long"
@@ -40,6 +37,7 @@ class MaintenanceService:
         self._core = core
         self._hashes = hashes
         self._downgrades = Downgrades(core)
+        self._snapshots = SnapshotSender(core.backend, core.environment.files, core.environment.clock)
         self.on_defragment: Callable[[bool], None] = lambda active: None
 
     async def status(self, request: pb.StatusRequest, context: CallContext) -> pb.StatusResponse:
@@ -128,31 +126,12 @@ class MaintenanceService:
         return response
 
     async def snapshot(self, request: pb.SnapshotRequest, context: CallContext) -> AsyncIterator[pb.SnapshotResponse]:
-        """Maintenance.Snapshot: the database file in pieces, and the SHA-256 of them all as the last one."""
+        """Maintenance.Snapshot: the database as a bbolt file in pieces, the last one being its SHA-256."""
         if self._core.auth.enabled:
             await self._core.access.require_admin(context)
-        core = self._core
-        files = core.environment.files
-        path = core.backend.path + f".snapshot.{core.proposer.next_id():016x}"
-        await core.backend.copy_to(path)
-        try:
-            with files.open(path, "rb") as file:
-                remaining = file.seek(0, 2)
-                file.seek(0)
-                digest = hashlib.sha256()
-                while chunk := file.read(SNAPSHOT_CHUNK_BYTES):
-                    digest.update(chunk)
-                    remaining -= len(chunk)
-                    yield self._piece(chunk, remaining)
-                    await asyncio.sleep(0)
-                yield self._piece(digest.digest(), 0)
-        finally:
-            files.remove(path)
-
-    def _piece(self, blob: bytes, remaining_bytes: int) -> pb.SnapshotResponse:
-        response = pb.SnapshotResponse(blob=blob, remaining_bytes=remaining_bytes, version=self._core.storage_version)
-        self._core.headers.fill(response.header, self._core.store.revision)
-        return response
+        version = self._core.storage_version
+        async for blob, remaining_bytes in self._snapshots.pieces(version):
+            yield pb.SnapshotResponse(blob=blob, remaining_bytes=remaining_bytes, version=version)
 
     async def move_leader(self, request: pb.MoveLeaderRequest, context: CallContext) -> pb.MoveLeaderResponse:
         """Maintenance.MoveLeader to another voter."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,11 +16,13 @@ import pytest
 
 from kvstore.app import Member, Options, StartError, start_member
 from kvstore.apply import Member as ClusterMember
-from kvstore.backend import LMDBBackend
+from kvstore.backend import BUCKETS
+from kvstore.bolt import BoltReader
 from kvstore.environment import RealClock, real_environment
 from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import raft_internal_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.mvcc import decode_revision
 from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
 from kvstore.server.watch import UNANSWERED_MAX
 
@@ -198,22 +201,81 @@ async def test_corrupt_refuses_writes(member: Member) -> None:
 # --- maintenance
 
 
-async def test_snapshot_is_the_database_and_its_hash(member: Member, tmp_path: Path) -> None:
+async def snapshot_of(member: Member) -> tuple[list[bytes], list[int]]:
+    """Blobs and remaining bytes of a snapshot."""
+    pieces = [piece async for piece in member.services().maintenance.snapshot(pb.SnapshotRequest(), Context())]
+    assert all(piece.version == "3.6.0" and not piece.HasField("header") for piece in pieces)
+    return [piece.blob for piece in pieces], [piece.remaining_bytes for piece in pieces]
+
+
+async def test_a_snapshot_is_a_bbolt_file_and_its_hash(
+    member: Member, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(100):
         await put(member, b"%d" % number, bytes(2000))
-    blobs: list[bytes] = []
-    remaining: list[int] = []
-    async for piece in member.services().maintenance.snapshot(pb.SnapshotRequest(), Context()):
-        blobs.append(piece.blob)
-        remaining.append(piece.remaining_bytes)
-    assert hashlib.sha256(b"".join(blobs[:-1])).digest() == blobs[-1]
-    assert remaining[-2:] == [0, 0]
-    assert remaining[0] == sum(map(len, blobs[1:-1]))
-    (tmp_path / "copy").write_bytes(b"".join(blobs[:-1]))
-    copy = LMDBBackend(str(tmp_path / "copy"), RealClock())
-    assert len(list(copy.scan_revisions(b""))) == 100
-    await copy.close()
-    assert not list(tmp_path.rglob("*.snapshot.*"))
+    with caplog.at_level("INFO"):
+        blobs, remaining = await snapshot_of(member)
+    data = b"".join(blobs[:-1])
+    assert hashlib.sha256(data).digest() == blobs[-1]
+    assert {len(blob) for blob in blobs[:-2]} == {32 << 10}
+    assert remaining == [len(data) - (32 << 10) * (number + 1) for number in range(len(blobs) - 2)] + [0, 0]
+    reader = BoltReader(io.BytesIO(data))
+    reader.check()
+    assert list(reader.rows(b"key")) == list(member.core.backend.scan_revisions(b""))
+    assert [name.decode() for name in reader.buckets()] == sorted((*BUCKETS, "key"))
+    assert "successfully sent database snapshot to client" in caplog.messages
+    assert sorted(path.name for path in (tmp_path / "data" / "member" / "snap").iterdir()) == ["db", "db-lock"]
+
+
+async def test_a_snapshot_is_one_state_while_writes_go_on(member: Member) -> None:
+    """What was acknowledged before is in it; of what comes later all up to some revision, with the index to match."""
+    for number in range(500):
+        await put(member, b"before%d" % number, bytes(5_000))
+    first = member.core.store.revision
+    going_on = True
+
+    async def write() -> None:
+        number = 0
+        while going_on:
+            number += 1
+            await put(member, b"during%d" % number, b"")
+
+    writers = [asyncio.create_task(write()) for _ in range(4)]
+    snapshots = await asyncio.gather(*(snapshot_of(member) for _ in range(3)))
+    going_on = False
+    await asyncio.gather(*writers)
+    for blobs, _ in snapshots:
+        reader = BoltReader(io.BytesIO(b"".join(blobs[:-1])))
+        revisions = [decode_revision(key).main for key, _ in reader.rows(b"key")]
+        assert revisions == list(range(2, revisions[-1] + 1))
+        assert first <= revisions[-1] < member.core.store.revision
+        index = int.from_bytes(reader.get(b"meta", b"consistent_index") or b"", "big")
+        # The first entries of the log, which are no revisions, are the same number at any time.
+        assert index - revisions[-1] == member.core.proposer.applied_index - member.core.store.revision
+
+
+async def test_nothing_is_left_of_a_snapshot_given_up(member: Member, tmp_path: Path) -> None:
+    for number in range(50):
+        await put(member, b"%d" % number, bytes(5_000))
+    stream = member.services().maintenance.snapshot(pb.SnapshotRequest(), Context())
+    await anext(stream)
+    await stream.aclose()
+    making = asyncio.create_task(snapshot_of(member))
+    await asyncio.sleep(0)
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    await snapshot_of(member)  # and the next one is none the worse
+    assert sorted(path.name for path in (tmp_path / "data" / "member" / "snap").iterdir()) == ["db", "db-lock"]
+
+
+async def test_leftovers_of_work_on_the_database_go_at_the_start(start: StartMember, tmp_path: Path) -> None:
+    snap = tmp_path / "data" / "member" / "snap"
+    snap.mkdir(parents=True)
+    for name in ("db.copy", "db.snapshot", "db.defrag"):
+        (snap / name).write_bytes(b"half")
+    await start()
+    assert sorted(path.name for path in snap.iterdir()) == ["db", "db-lock"]
 
 
 async def test_hash_kv_and_hash(member: Member) -> None:
