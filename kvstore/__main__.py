@@ -13,12 +13,17 @@ from kvstore.app.flags import ConflictError, FlagError, ParsedFlags, UsageError,
 
 __all__ = ["main"]
 
+_COMMANDS = ("snapshot", "defrag", "dump", "version")
 _PROXIES = ("gateway", "grpc-proxy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status: 0 after a clean stop, 1 when it cannot start or fails, 2 for a malformed line."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in _COMMANDS:
+        from kvstore.app.commands import run_command
+
+        return run_command(arguments[0], arguments[1:])
     if arguments and arguments[0] in _PROXIES:
         return _refuse(f"{arguments[0]} is not available: clients connect to the members themselves")
     try:

@@ -5,6 +5,8 @@ flags     etcd's flags, environment variables and configuration file
 settings  what the flags mean
 logs      etcd's JSON log lines
 status    health, versions and metrics for the front
+restore   a data directory from a snapshot
+commands  what `mini-etcd` does besides serving
 serve     a member with its ports open: what `mini-etcd` runs
 """
 

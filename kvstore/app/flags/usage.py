@@ -26,6 +26,12 @@ Usage:
   mini-etcd --config-file=FILE
     Start a member from a YAML file; other flags and the environment are ignored then.
 
+  mini-etcd snapshot status|restore FILE
+    Look into a snapshot, of mini-etcd's or etcd's; make a data directory from it.
+
+  mini-etcd defrag | dump | version
+    Work on the data directory of a member that is stopped. Each command has a --help of its own.
+
 Every flag is also an environment variable: --data-dir is ETCD_DATA_DIR. Giving both is an error.
 
 Examples:
