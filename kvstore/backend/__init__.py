@@ -4,6 +4,7 @@ from kvstore.backend.interface import BUCKETS, KEY_BUCKET, Backend
 from kvstore.backend.lmdb_backend import BackendError, LMDBBackend
 from kvstore.backend.lmdb_file import LMDBFile, write_lmdb_file
 from kvstore.backend.memory import MemoryBackend
+from kvstore.backend.uninterrupted import uninterrupted
 
 __all__ = [
     "BUCKETS",
@@ -13,5 +14,6 @@ __all__ = [
     "LMDBBackend",
     "LMDBFile",
     "MemoryBackend",
+    "uninterrupted",
     "write_lmdb_file",
 ]

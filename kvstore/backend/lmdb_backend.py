@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 import lmdb
 
 from kvstore.backend.interface import BUCKETS, KEY_BUCKET
+from kvstore.backend.uninterrupted import uninterrupted
 from kvstore.backend.write_buffer import WriteBuffer
 from kvstore.environment import Clock, TimerHandle
 
@@ -333,7 +334,13 @@ class LMDBBackend:
     # --- the whole file
 
     async def copy_to(self, path: str) -> None:
-        """Write a compacted copy of the database, with everything written before this call, to a new file."""
+        """Write a compacted copy of the database, with everything written before this call, to a new file.
+
+        One who is cancelled meanwhile learns of it when the copy is there.
+        """
+        await uninterrupted(self._copy_exclusively(path))
+
+    async def _copy_exclusively(self, path: str) -> None:
         async with self._exclusive:
             await self._flush_exclusively()
             await asyncio.get_running_loop().run_in_executor(self._worker, self._copy, path)
@@ -350,6 +357,9 @@ class LMDBBackend:
 
     async def defragment(self) -> None:
         """Rewrite the file without its free pages. Reads and writes go on in the buffer meanwhile."""
+        await uninterrupted(self._defragment_exclusively())
+
+    async def _defragment_exclusively(self) -> None:
         compacted = self.path + ".defrag"
         async with self._exclusive:
             await self._flush_exclusively()

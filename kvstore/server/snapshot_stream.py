@@ -14,7 +14,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import BinaryIO, cast
 
-from kvstore.backend import LMDBBackend, LMDBFile
+from kvstore.backend import LMDBBackend, LMDBFile, uninterrupted
 from kvstore.environment import Clock, FileSystem
 from kvstore.snapshot import human_bytes, write_snapshot
 
@@ -56,7 +56,7 @@ class SnapshotSender:
             remaining = total
             digest = hashlib.sha256()
             while remaining:
-                data = await asyncio.to_thread(_read_and_hash, file, digest)
+                data = await uninterrupted(asyncio.to_thread(_read_and_hash, file, digest))
                 for start in range(0, len(data), SNAPSHOT_CHUNK_BYTES):
                     chunk = data[start : start + SNAPSHOT_CHUNK_BYTES]
                     remaining -= len(chunk)
@@ -106,10 +106,10 @@ class SnapshotSender:
         sink = _Sink(file)
         for _ in write_snapshot(source, cast(BinaryIO, sink), storage_version):
             if sink.waiting_bytes >= _SINK_BYTES_MAX:
-                await asyncio.to_thread(sink.flush)
+                await uninterrupted(asyncio.to_thread(sink.flush))
             else:
                 await asyncio.sleep(0)
-        await asyncio.to_thread(sink.flush)
+        await uninterrupted(asyncio.to_thread(sink.flush))
 
 
 class _Sink:
