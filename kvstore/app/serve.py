@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from kvstore.app.auto_tls import with_generated_certificates
 from kvstore.app.member import Member, StartError, start_member
 from kvstore.app.settings import Settings
 from kvstore.app.status import MemberStatus
 from kvstore.environment import Environment
-from kvstore.front import Front, FrontLimits, HealthService, build_front, server_context
+from kvstore.front import Front, FrontLimits, HealthService, build_front, report_rejected, server_context
 from kvstore.server.version import SERVER_VERSION
 
 __all__ = ["serve"]
@@ -31,85 +34,162 @@ async def serve(settings: Settings, environment: Environment) -> None:
     Raises:
         StartError: it cannot start, or the log can no longer be written; the message says why in one line.
     """
+    asyncio.get_running_loop().set_exception_handler(_on_loop_error)
     with _stop_signals() as told:  # before anyone can know that we run
         await _serve(settings, environment, told)
-    logger.info("closed etcd server", extra={"fields": {"name": settings.options.name}})
+    _log("closed etcd server", name=settings.options.name, **{"data-dir": settings.options.data_path})
 
 
 async def _serve(settings: Settings, environment: Environment, told: asyncio.Future[None]) -> None:
-    member = await start_member(settings.options, environment)
-    fronts: list[Front] = []
+    options = settings.options
+    if not options.data_dir:
+        fields = {"data-dir": options.data_path}
+        logger.warning("'data-dir' was empty; using default", extra={"fields": fields})
+    _warn_of_open_directory(options.data_path)
+    member = await start_member(options, environment)
+    ports = _Ports(member, environment)
     try:
-        await _open_ports(settings, member, environment, fronts)
+        await ports.open(settings)
         gc.collect()
         gc.freeze()  # what start-up made stays; the collector need not look at it again
         await asyncio.wait([told, member.failed], return_when=asyncio.FIRST_COMPLETED)
         if member.failed.done():
             raise StartError(f"the member has failed: {member.failed.exception()}")
+        _log("closing etcd server", name=options.name, **{"data-dir": options.data_path})
     finally:
         # The ports first, so that nobody is told «server stopped» who could still be answered.
-        await asyncio.gather(*(front.close(STOP_GRACE_SECONDS) for front in fronts))
+        await ports.close()
         await member.stop()
 
 
-async def _open_ports(settings: Settings, member: Member, environment: Environment, fronts: list[Front]) -> None:
-    status = MemberStatus(member)
-    health = HealthService()
-    if member.options.feature("StopGRPCServiceOnDefrag"):
-        member.services().maintenance.on_defragment = lambda active: health.set_serving(not active)
-    tls = _tls_context(settings)
-    front = build_front(
-        member.services().by_name(),
-        member=status,
-        gateway=settings.gateway,
-        limits=settings.limits,
-        clock=environment.clock,
-        observer=status.calls,
-        access=settings.access,
-        health=health,
-    )
-    status.calls.expect(front.methods)
-    fronts.append(front)
-    listen: Callable[..., Awaitable[list[str]]] = front.listen
-    for url in await _listening(listen, (*settings.listen_client_urls, *settings.listen_client_http_urls), tls):
-        secure = url.startswith(("https", "unixs"))
-        logger.info(
-            f"serving client traffic {'securely' if secure else 'insecurely'}", extra={"fields": {"address": url}}
+def _warn_of_open_directory(path: str) -> None:
+    """A directory that somebody else made may be open to everybody; we make ours private."""
+    with contextlib.suppress(OSError):  # it is not there yet, or will be complained of when it is used
+        mode = os.stat(path).st_mode
+        if mode & 0o077:
+            message = "check file permission: the data directory can be read by others; its mode should be 0700"
+            logger.warning(message, extra={"fields": {"dir": path, "mode": f"{mode & 0o777:04o}"}})
+
+
+class _Ports:
+    """The fronts of a member: one for clients, or one each for gRPC and for HTTP; and one for metrics."""
+
+    def __init__(self, member: Member, environment: Environment) -> None:
+        self._member = member
+        self._environment = environment
+        self._status = MemberStatus(member)
+        self._health = HealthService()
+        self._fronts: list[Front] = []
+        if member.options.feature("StopGRPCServiceOnDefrag"):
+            member.services().maintenance.on_defragment = lambda active: self._health.set_serving(not active)
+
+    async def open(self, settings: Settings) -> None:
+        """Listen everywhere, and say so.
+
+        Raises:
+            StartError: an address is not to be had, or a certificate cannot be used.
+        """
+        try:
+            settings = with_generated_certificates(settings, self._environment)
+        except (OSError, ValueError) as error:
+            raise StartError(f"cannot generate a certificate: {error}") from error
+        tls = _tls_context(settings)
+        apart = bool(settings.listen_client_http_urls)
+        await self._listen(self._client_front(settings, http=not apart), settings.listen_client_urls, settings, tls)
+        if apart:
+            front = self._client_front(settings, grpc=False)
+            await self._listen(front, settings.listen_client_http_urls, settings, tls)
+        if settings.listen_metrics_urls:
+            metrics = build_front(
+                {}, member=self._status, gateway=False, limits=FrontLimits(), clock=self._environment.clock
+            )
+            await self._listen(metrics, settings.listen_metrics_urls, settings, tls)
+        self._announce(settings)
+
+    async def close(self) -> None:
+        """Close them all."""
+        await asyncio.gather(*(front.close(STOP_GRACE_SECONDS) for front in self._fronts))
+
+    def _client_front(self, settings: Settings, *, grpc: bool = True, http: bool = True) -> Front:
+        front = build_front(
+            self._member.services().by_name(),
+            grpc=grpc,
+            health=self._health,
+            member=self._status if http else None,
+            gateway=settings.gateway and http,
+            limits=settings.limits,
+            clock=self._environment.clock,
+            observer=self._status.calls,
+            access=settings.access,
         )
-    if settings.listen_metrics_urls:
-        metrics = build_front({}, member=status, gateway=False, limits=FrontLimits(), clock=environment.clock)
-        fronts.append(metrics)
-        await _listening(metrics.listen, settings.listen_metrics_urls, tls)
-    identity = member.identity
-    logger.info(
-        "published local member to cluster through raft",
-        extra={
-            "fields": {
+        self._status.calls.expect(front.methods)
+        return front
+
+    async def _listen(self, front: Front, urls: Sequence[str], settings: Settings, tls: ssl.SSLContext | None) -> None:
+        self._fronts.append(front)
+        try:
+            bound = await front.listen(urls, tls, settings.sockets)
+        except (OSError, ValueError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            raise StartError(f"{reason}; stop what uses it, or listen elsewhere than {', '.join(urls)}") from error
+        for url in bound:
+            how = "securely" if url.startswith(("https", "unixs")) else "insecurely"
+            _log(f"serving client traffic {how}", address=url)
+
+    def _announce(self, settings: Settings) -> None:
+        """What launchers wait for: the third line, or of 3.4 the two before it."""
+        identity = self._member.identity
+        _log(
+            "published local member to cluster through raft",
+            **{
                 "local-member-id": f"{identity.member_id:x}",
                 "cluster-id": f"{identity.cluster_id:x}",
                 "server-version": SERVER_VERSION,
-            }
-        },
-    )
-    logger.info("ready to serve client requests")
+            },
+        )
+        _log(
+            "enabled capabilities for version",
+            **{"cluster-version": ".".join((self._status.versions()["etcdcluster"] or "").split(".")[:2])},
+        )
+        _log("ready to serve client requests")
+        _log(
+            "now serving peer/client/metrics",
+            **{
+                "local-member-id": f"{identity.member_id:x}",
+                "initial-advertise-peer-urls": settings.options.initial_advertise_peer_urls,
+                "listen-peer-urls": settings.listen_peer_urls,
+                "advertise-client-urls": settings.options.advertise_client_urls,
+                "listen-client-urls": settings.listen_client_urls,
+                "listen-metrics-urls": settings.listen_metrics_urls,
+            },
+        )
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls is None:
+    """TLS for those ports that want it; files that no port uses are not looked at, as etcd does."""
+    urls = (*settings.listen_client_urls, *settings.listen_client_http_urls, *settings.listen_metrics_urls)
+    if settings.tls is None or not any(url.startswith(("https:", "unixs:")) for url in urls):
         return None
     try:
         return server_context(settings.tls)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise StartError(f"cannot use the TLS certificate {settings.tls.cert}: {error}") from error
+        tls = settings.tls
+        files = ", ".join(path for path in (tls.cert, tls.key, tls.ca, tls.crl) if path)
+        raise StartError(f"cannot use the TLS files {files}: {error}") from error
 
 
-async def _listening(
-    listen: Callable[..., Awaitable[list[str]]], urls: tuple[str, ...], tls: ssl.SSLContext | None
-) -> list[str]:
-    try:
-        return await listen(urls, tls)
-    except (OSError, ValueError) as error:
-        raise StartError(f"cannot listen on {', '.join(urls)}: {error}") from error
+def _log(message: str, **fields: Any) -> None:
+    logger.info(message, extra={"fields": fields}, stacklevel=2)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A client whose TLS handshake fails is its own problem, not an error of ours."""
+    error = context.get("exception")
+    if isinstance(error, ssl.SSLError | ConnectionError | TimeoutError):
+        transport = context.get("transport")
+        report_rejected(transport.get_extra_info("peername") if transport is not None else None, error)
+    else:
+        loop.default_exception_handler(context)
 
 
 @contextlib.contextmanager
@@ -119,7 +199,7 @@ def _stop_signals() -> Iterator[asyncio.Future[None]]:
     told: asyncio.Future[None] = loop.create_future()
 
     def stop(number: signal.Signals) -> None:
-        logger.info("received signal; shutting down", extra={"fields": {"signal": number.name}})
+        _log("received signal; shutting down", signal=number.name)
         if not told.done():
             told.set_result(None)
 

@@ -10,11 +10,11 @@ from kvstore.app.flags import FlagError, ParsedFlags
 from kvstore.app.logs import LogSettings
 from kvstore.app.options import Options
 from kvstore.app.validation import check_flags
-from kvstore.front import AccessControl, FrontLimits, ServerTLS
+from kvstore.front import AccessControl, FrontLimits, ServerTLS, SocketOptions
 from kvstore.server.auto_compaction import parse_retention
 from kvstore.server.identity import parse_initial_cluster
 
-__all__ = ["AutoTLS", "Discovery", "PeerTLSFiles", "Settings", "SocketOptions", "log_settings_of", "settings_of"]
+__all__ = ["AutoTLS", "Discovery", "PeerTLSFiles", "Settings", "log_settings_of", "settings_of"]
 
 GRPC_OVERHEAD_BYTES = 512 << 10
 LEASE_CHECKPOINT_SECONDS = 300.0
@@ -83,14 +83,6 @@ class Discovery:
     password: str = ""
     srv_domain: str = ""
     srv_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SocketOptions:
-    """`--socket-reuse-port` and `--socket-reuse-address`, for every listener."""
-
-    reuse_port: bool = False
-    reuse_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)

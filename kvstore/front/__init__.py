@@ -30,6 +30,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from kvstore.environment import Clock, RealClock
 from kvstore.etcdpb import election_pb2, lock_pb2, rpc_pb2
 from kvstore.front.access import AccessControl
+from kvstore.front.addresses import SocketOptions
 from kvstore.front.gateway import add_gateway
 from kvstore.front.health import HealthService
 from kvstore.front.http_endpoints import MemberStatus, add_endpoints
@@ -37,7 +38,7 @@ from kvstore.front.limits import FrontLimits
 from kvstore.front.routes import HttpRequest, HttpResponse, Router
 from kvstore.front.server import Front
 from kvstore.front.service import CallContext, CallObserver, FinishedCall, Kind, Method, MethodTable, methods_of
-from kvstore.front.tls import ServerTLS, server_context
+from kvstore.front.tls import ServerTLS, report_rejected, server_context
 
 __all__ = [
     "AccessControl",
@@ -55,7 +56,9 @@ __all__ = [
     "MethodTable",
     "Router",
     "ServerTLS",
+    "SocketOptions",
     "build_front",
+    "report_rejected",
     "server_context",
     "service_descriptors",
 ]
@@ -70,6 +73,7 @@ def service_descriptors() -> dict[str, ServiceDescriptor]:
 def build_front(
     services: Mapping[str, object],
     *,
+    grpc: bool = True,
     member: MemberStatus | None = None,
     health: HealthService | None = None,
     gateway: bool = True,
@@ -82,6 +86,7 @@ def build_front(
 
     Args:
         services: objects with a method for each RPC they implement.
+        grpc: whether gRPC calls are answered; without it only HTTP is, for `--listen-client-http-urls`.
         member: answers health, version and metrics requests; without it those paths are not there.
         health: `grpc.health.v1.Health`; one that always serves unless given.
         gateway: whether the JSON gateway is served under `/v3/` (`--enable-grpc-gateway`).
@@ -102,4 +107,4 @@ def build_front(
         add_endpoints(router, member)
     if gateway:
         add_gateway(router, table, clock)
-    return Front(table, router, limits, clock, observer)
+    return Front(table if grpc else MethodTable(()), router, limits, clock, observer)

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from kvstore.environment import Clock, TimerHandle
 from kvstore.front.frames import CLIENT_PREFACE
+from kvstore.front.tls import refusal_of, report_rejected
 
 __all__ = ["PortProtocol", "Session", "Sessions"]
 
@@ -87,11 +88,17 @@ class PortProtocol(asyncio.Protocol):
         self._sessions.add(self)  # not before: a failed TLS handshake makes a protocol that never hears of anything
         self._timer = self._clock.call_later(self._first_bytes_seconds, self.abort)
         tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() == "h2":
+        if tls is not None and (refusal := refusal_of(tls)):
+            report_rejected(transport.get_extra_info("peername"), refusal)
+            self.abort()
+            self._leave()
+        elif tls is not None and tls.selected_alpn_protocol() == "h2":
             self._become(self._http2())
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        if self._transport is None:  # turned away: what it said before it knew is not heard
+            return
         self._first += data
         if self._first.startswith(CLIENT_PREFACE):
             self._become(self._http2())

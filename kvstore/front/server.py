@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
 from kvstore.environment import Clock
+from kvstore.front.addresses import BACKLOG, Address, SocketOptions, bind, parse_url
 from kvstore.front.http1 import Http1Protocol
 from kvstore.front.http2 import Http2Protocol
 from kvstore.front.limits import FrontLimits
@@ -18,7 +20,6 @@ from kvstore.front.service import CallObserver, MethodTable
 
 __all__ = ["Front"]
 
-BACKLOG = 1024
 CLOSE_SECONDS = 1.0  # for closed connections to be gone; a TLS peer may take its time to say goodbye
 _TLS_HANDSHAKE_BYTE = b"\x16"  # the record type every TLS connection begins with (RFC 8446 section 5.1)
 
@@ -49,24 +50,30 @@ class Front:
         self._observer = observer
         self._servers: list[asyncio.AbstractServer] = []
         self._mixed: list[_MixedListener] = []
+        self._socket_files: list[str] = []
         self._sessions = Sessions()
 
-    async def listen(self, urls: Sequence[str], tls: ssl.SSLContext | None = None) -> list[str]:
+    async def listen(
+        self, urls: Sequence[str], tls: ssl.SSLContext | None = None, options: SocketOptions | None = None
+    ) -> list[str]:
         """Listen on etcd's kind of URLs: `http`, `https`, `unix`, `unixs`; one address may be named in both schemes.
 
         Returns the URLs with the ports the system chose where 0 was asked for. Raises ValueError for an URL that is
         none of these or wants TLS without a context, and OSError when an address is not to be had.
         """
-        schemes: dict[str, set[bool]] = {}
+        schemes: dict[Address, set[bool]] = {}
         for url in urls:
-            secure, address = _address(url)
+            secure, address = parse_url(url)
             if secure and tls is None:
                 raise ValueError(f"{url}: TLS key and certificate must be provided for this URL")
             schemes.setdefault(address, set()).add(secure)
         bound: list[str] = []
         for address, secures in schemes.items():
-            context = tls if True in secures else None
-            bound.extend(await self._listen(address, context, mixed=len(secures) == 2))
+            listening, where = await bind(address, options or SocketOptions())
+            if where.path:
+                self._socket_files.append(where.path)
+            await self._serve(listening, tls if True in secures else None, mixed=len(secures) == 2)
+            bound.extend(where.url(secure) for secure in sorted(secures))
         return bound
 
     async def close(self, grace_seconds: float = 5.0) -> None:
@@ -78,6 +85,9 @@ class Front:
             server.close()
         for listener in self._mixed:
             listener.close()
+        for path in self._socket_files:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         for session in self._sessions:
             session.drain()
         await self._sessions.wait_empty(grace_seconds)
@@ -114,23 +124,13 @@ class Front:
 
         return PortProtocol(http1, http2, self._clock, self.limits.first_bytes_seconds, self._sessions)
 
-    async def _listen(self, address: str, context: ssl.SSLContext | None, mixed: bool) -> list[str]:
-        loop = asyncio.get_running_loop()
+    async def _serve(self, listening: socket.socket, context: ssl.SSLContext | None, mixed: bool) -> None:
         if mixed:
-            listener = await _MixedListener.open(address, context, self.session)
-            self._mixed.append(listener)
-            return [f"{scheme}://{listener.address}" for scheme in ("http", "https")]
-        if address.startswith("unix:"):
-            path = address.removeprefix("unix:")
-            self._servers.append(await loop.create_unix_server(self.session, path, ssl=context, backlog=BACKLOG))
-            return [f"{'unixs' if context else 'unix'}://{path}"]
-        host, _, port = address.rpartition(":")
-        server = await loop.create_server(
-            self.session, host.strip("[]") or None, int(port), ssl=context, backlog=BACKLOG, reuse_address=True
-        )
-        self._servers.append(server)
-        scheme = "https" if context else "http"
-        return [f"{scheme}://{_host_and_port(listening.getsockname())}" for listening in server.sockets]
+            self._mixed.append(_MixedListener(listening, context, self.session))
+            return
+        loop = asyncio.get_running_loop()
+        listen = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
+        self._servers.append(await listen(self.session, sock=listening, ssl=context, backlog=BACKLOG))
 
 
 class _MixedListener:
@@ -145,21 +145,6 @@ class _MixedListener:
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Task[None]] = set()
         self._accepting = self._loop.create_task(self._accept())
-        self.address = _host_and_port(listening.getsockname())
-
-    @classmethod
-    async def open(
-        cls, address: str, context: ssl.SSLContext | None, session: Callable[[], asyncio.Protocol]
-    ) -> _MixedListener:
-        """Listen on `host:port`. Raises OSError."""
-        host, _, port = address.rpartition(":")
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, _, _, _, where = found[0]
-        listening = socket.create_server(where[:2], family=family, backlog=BACKLOG)
-        listening.setblocking(False)
-        return cls(listening, context, session)
 
     def close(self) -> None:
         """Stop listening; connections that have said nothing yet are closed."""
@@ -195,23 +180,3 @@ class _MixedListener:
             await self._loop.connect_accepted_socket(self._session, connection, ssl=self._context if secure else None)
         except OSError:  # gone already, or no TLS after all
             connection.close()
-
-
-def _address(url: str) -> tuple[bool, str]:
-    """Whether with TLS, and `host:port` or `unix:path`. Raises ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme in ("unix", "unixs"):
-        path = parts.netloc + parts.path
-        if not path:
-            raise ValueError(f"{url}: a unix URL needs a path")
-        return parts.scheme == "unixs", f"unix:{path}"
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{url}: URL scheme must be http, https, unix, or unixs")
-    if parts.port is None or parts.path not in ("", "/"):
-        raise ValueError(f"{url}: URL must be scheme://host:port without a path")
-    return parts.scheme == "https", parts.netloc
-
-
-def _host_and_port(name: tuple[str, int]) -> str:
-    host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -6,8 +6,12 @@ import logging
 import os
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["ServerTLS", "server_context"]
+if TYPE_CHECKING:  # importing cryptography takes longer than starting, and few need it
+    from kvstore.front.client_certificates import ClientCertificateCheck
+
+__all__ = ["ServerTLS", "refusal_of", "report_rejected", "server_context"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,31 @@ def server_context(tls: ServerTLS) -> ssl.SSLContext:
     return _Reloader(tls).context
 
 
+class _Context(ssl.SSLContext):
+    """One version of the files.
+
+    Attributes:
+        check: judges client certificates after the handshake; None when there is nothing to judge.
+    """
+
+    check: ClientCertificateCheck | None = None
+
+
+def refusal_of(connection: ssl.SSLObject) -> str:
+    """Why the client at the other end of a finished handshake is turned away; "" when it is not."""
+    check = connection.context.check if isinstance(connection.context, _Context) else None
+    certificate = connection.getpeercert(binary_form=True) if check is not None else None
+    return check.refusal(certificate) if check is not None and certificate is not None else ""
+
+
+def report_rejected(peer: object, reason: object) -> None:
+    """A line in the log about a client whose TLS did not do, as etcd writes it."""
+    address = ":".join(map(str, peer[:2])) if isinstance(peer, tuple) else str(peer)
+    logger.warning(
+        "rejected connection on client endpoint", extra={"fields": {"remote-addr": address, "error": str(reason)}}
+    )
+
+
 class _Reloader:
     """Looks at the files when a client says hello, as etcd does; what cannot be loaded then changes nothing."""
 
@@ -76,8 +105,8 @@ class _Reloader:
             connection.context = self._current
 
 
-def _load(tls: ServerTLS) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _load(tls: ServerTLS) -> _Context:
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     context.load_cert_chain(tls.cert, tls.key)
     for version in (tls.min_version, tls.max_version):
@@ -92,10 +121,18 @@ def _load(tls: ServerTLS) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_REQUIRED
     elif tls.client_cert_auth:
         raise ValueError("client certificates cannot be checked without a trusted CA")
-    if tls.crl is not None:
-        context.load_verify_locations(tls.crl)
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    if tls.crl is not None or tls.allowed_hostnames:
+        from kvstore.front.client_certificates import ClientCertificateCheck
+
+        context.check = ClientCertificateCheck(_read(tls.crl), tls.allowed_hostnames)
     return context
+
+
+def _read(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _openssl_name(suite: str) -> str:

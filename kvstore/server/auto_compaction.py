@@ -77,7 +77,7 @@ def parse_retention(mode: str, text: str) -> Retention:
             raise ValueError(f"invalid auto-compaction-retention {text!r}: a number of revisions is wanted")
         return Retention(revisions=int(text))
     if mode != "periodic":
-        raise ValueError(f"unknown auto-compaction-mode {mode!r}")
+        raise ValueError(f'unknown auto-compaction-mode "{mode}"')
     seconds = int(text) * HOUR_SECONDS if text.isdecimal() else parse_duration_seconds(text or "0")
     if seconds < 0:
         raise ValueError(f"invalid auto-compaction-retention {text!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
 import ssl
@@ -20,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.front import CallContext, Front, ServerTLS, build_front, server_context
+from kvstore.front.client_certificates import is_good_for
 
 
 class KV:
@@ -160,6 +162,109 @@ async def test_unix_sockets(front: Front, tmp_path: Path) -> None:
     assert await front.listen([f"unix://{path}"]) == [f"unix://{path}"]
     assert (await call(grpc.aio.insecure_channel(f"unix:{path}"))).count == 0
     assert front.router is not None
+
+
+async def test_unix_sockets_with_and_without_tls(front: Front, certificates: Certificates, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    tls = server_context(ServerTLS(certificates.cert, certificates.key))
+    assert await front.listen([f"unix://{path}", f"unixs://{path}"], tls) == [f"unix://{path}", f"unixs://{path}"]
+    context = certificates.client_context()
+    context.check_hostname = False
+    for chosen in (None, context):
+        reader, writer = await asyncio.open_unix_connection(
+            str(path), ssl=chosen, server_hostname="" if chosen else None
+        )
+        writer.write(b"POST /v3/kv/range HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+        assert (await reader.read()).endswith(b"{}")
+        writer.close()
+    await front.close(1.0)
+    assert not path.exists()
+
+
+async def test_http_alone(certificates: Certificates) -> None:
+    """`--listen-client-http-urls`: the gateway answers, and gRPC calls are for another port."""
+    front = build_front({"etcdserverpb.KV": KV()}, grpc=False)
+    (url,) = await front.listen(["http://127.0.0.1:0"])
+    assert await http1(url) == b"{}"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(grpc.aio.insecure_channel(target(url)))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    await front.close(1.0)
+
+
+def revocation_list(certificates: Certificates, path: Path, encoding: serialization.Encoding, *serials: int) -> str:
+    """A list that has run out long ago and is signed by somebody else: neither matters to etcd."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other")])
+    then = datetime.datetime(2020, 1, 1)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name).last_update(then)
+    builder = builder.next_update(then + datetime.timedelta(days=1))
+    for serial in serials:
+        revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(then).build()
+        builder = builder.add_revoked_certificate(revoked)
+    path.write_bytes(builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(encoding))
+    return str(path)
+
+
+@pytest.mark.parametrize("encoding", [serialization.Encoding.PEM, serialization.Encoding.DER])
+async def test_revoked_certificates(
+    front: Front,
+    certificates: Certificates,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    encoding: serialization.Encoding,
+) -> None:
+    crl = tmp_path / "crl"
+    settings = ServerTLS(
+        certificates.cert, certificates.key, ca=certificates.ca, crl=revocation_list(certificates, crl, encoding, 1)
+    )
+    (url,) = await front.listen(["https://127.0.0.1:0"], server_context(settings))
+    assert await http1(url, certificates.client_context()) == b"{}"
+    serial = x509.load_pem_x509_certificate(Path(certificates.cert).read_bytes()).serial_number
+    revocation_list(certificates, crl, encoding, 1, serial)  # and it is looked at anew
+    with contextlib.suppress(ConnectionError):  # or the end of the stream, whichever comes first
+        assert await http1(url, certificates.client_context()) == b""
+    assert front.connection_count == 0
+    (line,) = [record for record in caplog.records if record.message == "rejected connection on client endpoint"]
+    assert line.fields["error"] == f"transport: certificate serial {serial:x} revoked"
+    assert line.fields["remote-addr"].startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("names", "allowed"), [(("127.0.0.1",), True), (("a", "127.0.0.1"), True), (("alice",), False)]
+)
+async def test_allowed_host_names(
+    front: Front, certificates: Certificates, names: tuple[str, ...], allowed: bool
+) -> None:
+    settings = ServerTLS(certificates.cert, certificates.key, ca=certificates.ca, allowed_hostnames=names)
+    (url,) = await front.listen(["https://127.0.0.1:0"], server_context(settings))
+    if allowed:
+        assert (await call(certificates.channel(target(url)))).count == 1
+    else:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(certificates.channel(target(url)))
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("a.example", True),
+        ("A.Example.", True),
+        ("b.wild.example", True),
+        ("c.b.wild.example", False),
+        ("wild.example", False),
+        ("10.0.0.1", True),
+        ("10.0.0.2", False),
+        ("common", False),
+    ],
+)
+def test_names_of_a_certificate(name: str, good: bool) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [x509.DNSName("a.example"), x509.DNSName("*.wild.example")]
+    extension = x509.SubjectAlternativeName([*names, x509.IPAddress(ipaddress.ip_address("10.0.0.1"))])
+    assert is_good_for(Certificates._certificate("common", None, key.public_key(), key, extension), name) is good
+    bare = Certificates._certificate("common", None, key.public_key(), key, x509.BasicConstraints(False, None))
+    assert not is_good_for(bare, name)
 
 
 async def test_several_addresses(front: Front) -> None:
