@@ -139,6 +139,7 @@ class Member:
         self._progress = ProgressReporter(core.hub, core.environment, options.watch_progress_notify_interval_seconds)
         self._version_monitor = VersionMonitor(core, clock)
         self._space_keeper = SpaceKeeper(core, space, clock)
+        self._space_alarm: asyncio.Task[None] | None = None
         self._stopped = False
         failed.add_done_callback(self._on_failure)
 
@@ -146,6 +147,21 @@ class Member:
         """Whoever waits is told at once; reads that need no leader go on until `stop`."""
         self.core.proposer.refuse_all(catalogue.STOPPED)
         self._services.watch.end_all(catalogue.STOPPED.error())
+
+    def notice_no_space(self) -> None:
+        """A write that the log had taken did not fit: raise the alarm, unless it is raised."""
+        if not self.core.has_space_alarm and self._space_alarm is None:
+            fields = {"quota-size-bytes": self.core.quota.limit_bytes}
+            logger.warning("message exceeded backend quota; raising alarm", extra={"fields": fields})
+            self._space_alarm = asyncio.get_running_loop().create_task(self._raise_space_alarm())
+
+    async def _raise_space_alarm(self) -> None:
+        try:
+            await self.core.raise_space_alarm()
+        except EtcdError as error:  # the next write that does not fit tries again
+            logger.warning("failed to raise the NOSPACE alarm", extra={"fields": {"error": error.message}})
+        finally:
+            self._space_alarm = None
 
     @property
     def identity(self) -> Identity:
@@ -331,7 +347,7 @@ async def _assemble(
     auth.restore()
     applier = Applier(store, alarms, membership, quota, headers, auth, compactor.start)
     state_machine = StateMachine(applier, backend, hub)
-    state_machine.observer = ApplyTimer(
+    apply_timer = state_machine.observer = ApplyTimer(
         metrics, clock.monotonic, options.request_timeout_seconds, options.warning_apply_seconds
     )
     backend.on_flush = metrics.backend_commit_seconds.observe
@@ -395,6 +411,7 @@ async def _assemble(
         options.warning_apply_seconds,
     )
     member = Member(options, core, consensus, data_dir, space, machine, failed, metrics)
+    apply_timer.on_no_space = member.notice_no_space
     member.start()
     if len(membership.members()) == 1:
         try:

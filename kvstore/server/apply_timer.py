@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
-from kvstore.apply import Proposal
+from kvstore.apply import NoSpaceError, Proposal
 from kvstore.etcdpb import raft_internal_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import CompactedError
@@ -30,6 +30,9 @@ class ApplyTimer:
         monotonic: seconds, never going back.
         request_timeout_seconds: between a proposal's beginning and its deadline.
         warning_seconds: `--warning-apply-duration`.
+
+    Attributes:
+        on_no_space: called when a write crossed the quota and nobody has raised the alarm for it.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ApplyTimer:
         self._request_timeout_seconds = request_timeout_seconds
         self._warning_seconds = warning_seconds
         self._last = 0.0
+        self.on_no_space: Callable[[], None] = lambda: None
         self._apply_succeeded: dict[str, Histogram] = {}
         self._request_succeeded: dict[str, Histogram] = {}
 
@@ -64,6 +68,8 @@ class ApplyTimer:
             histogram.observe(now - proposal.deadline + self._request_timeout_seconds)
         if isinstance(result, Exception) and type(result) is not CompactedError:
             self._metrics.apply_seconds.of(operation_name(field), "false").observe(seconds)
+            if isinstance(result, NoSpaceError):
+                self.on_no_space()
             if seconds <= self._warning_seconds:
                 self._log("failed to apply request", seconds, data, result)
         else:

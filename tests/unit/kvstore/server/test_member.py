@@ -669,3 +669,19 @@ async def test_whoever_wants_to_know_is_told_of_a_defragmentation(member: Member
         "etcdserver: failed to defragment: no room",
     )
     assert told == [True, False, True, False]
+
+
+async def test_a_write_that_crosses_the_quota_when_it_is_applied_raises_the_alarm(member: Member) -> None:
+    fake = consensus(member)
+    fake.held = True
+    writing = asyncio.ensure_future(put(member, b"a", b"1"))
+    while not member.core.proposer.pending_count:
+        await asyncio.sleep(0)
+    member.core.quota.limit_bytes = 1
+    fake.release()
+    assert await refusal(writing) == (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+    assert member.core.store.newest_kv(b"a") is not None, "it is applied all the same"
+    while not member.core.has_space_alarm:
+        await asyncio.sleep(0)
+    listed = await member.services().maintenance.alarm(pb.AlarmRequest(), Context())
+    assert [(alarm.memberID, alarm.alarm) for alarm in listed.alarms] == [(member.identity.member_id, pb.NOSPACE)]
