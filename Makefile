@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # pytest-xdist workers; 2 suits the smallest machines.
 JOBS   ?= 2
 
-.PHONY: run test lint unit e2e sim differential bench codegen clean help
+.PHONY: run test lint unit e2e sim fuzz differential bench codegen clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ sim: $(VENV)/.dev ## more histories of the cluster simulator (SEEDS=10000)
 
 differential: $(VENV)/.dev ## more random histories on mini-etcd and etcd, compared (EXAMPLES=100000)
 	EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest -q -s tests/model/differential
+
+fuzz: $(VENV)/.dev ## more of what clients of the store may send (FUZZ_EXAMPLES=10000)
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),10000) $(BIN)/python -m pytest -q --timeout 0 \
+		tests/unit/kvstore/front tests/integration/kvstore_front/test_fuzz.py
 
 bench: $(VENV)/.dev ## the figures of docs/performance.md, measured here and now
 	$(BIN)/python hack/bench/run.py $(ARGS)

@@ -105,15 +105,16 @@ class RawConnection:
         except ConnectionResetError:
             piece = b""
         self.closed = not piece
-        self._buffer += piece
+        view = memoryview(self._buffer + piece)
         frames = []
-        while len(self._buffer) >= 9:
-            parsed, length = hyper.Frame.parse_frame_header(memoryview(self._buffer[:9]))
-            if len(self._buffer) < 9 + length:
+        while len(view) >= 9:
+            parsed, length = hyper.Frame.parse_frame_header(view[:9])
+            if len(view) < 9 + length:
                 break
-            parsed.parse_body(memoryview(self._buffer[9 : 9 + length]))
-            self._buffer = self._buffer[9 + length :]
+            parsed.parse_body(view[9 : 9 + length])
+            view = view[9 + length :]
             frames.append(parsed)
+        self._buffer = bytes(view)
         return frames
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kvstore.front import AccessControl, FrontLimits, HttpRequest, HttpResponse, Router, build_front, http_endpoints
 from kvstore.front.frames import CLIENT_PREFACE
+from tests.fuzz_examples import examples
 
 
 async def talk(port: int, data: bytes, *, half_close: bool = False) -> bytes:
@@ -261,7 +262,7 @@ async def test_routes_by_prefix() -> None:
     await front.close(1.0)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.binary(max_size=200),
     start=st.sampled_from([b"", b"GET / HTTP/1.1\r\n", CLIENT_PREFACE]),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvstore.front.hpack_decoder import HeaderListTooLarge, HPACKDecoder, HPACKError
+from tests.fuzz_examples import examples
 
 names = st.one_of(
     st.sampled_from([b":method", b":path", b"content-type", b"te", b"grpc-timeout", b"user-agent"]),
@@ -19,7 +20,7 @@ blocks = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(blocks, st.lists(st.integers(0, 4096), max_size=3))
 def test_decodes_what_the_package_encodes(blocks: list, sizes: list[int]) -> None:
     """Over a run of blocks with changing tables, Huffman or not, indexed or never to be indexed."""

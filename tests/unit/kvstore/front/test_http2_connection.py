@@ -27,6 +27,7 @@ from kvstore.front.events import (
 from kvstore.front.frames import CLIENT_PREFACE, ErrorCode, FrameType, frame, rst_stream_frame, settings_frame
 from kvstore.front.grpc import FIELDS_OK, TRAILERS_OK
 from kvstore.front.limits import FrontLimits
+from tests.fuzz_examples import examples
 
 REQUEST = [
     (":method", "POST"),
@@ -149,7 +150,7 @@ def test_an_answer_before_the_request_is_complete_stops_the_request() -> None:
     assert pair.server.stream_count == 0
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(
     st.lists(st.integers(1, 60_000), min_size=1, max_size=4),
     st.integers(0, 40_000),
@@ -531,7 +532,7 @@ frames_of_any_kind = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.lists(frames_of_any_kind, max_size=30), st.binary(max_size=50), st.integers(1, 100))
 def test_whatever_arrives_is_handled_or_refused(frames: list[bytes], tail: bytes, piece_bytes: int) -> None:
     """Never an exception; a fault always leaves GOAWAY as the last frame, and the same one however it is cut."""
@@ -581,7 +582,7 @@ def test_calls_in_one_piece_are_what_they_are_in_two(calls: list[tuple], window:
         assert whole.stream_count == pieces.stream_count
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.binary(max_size=300))
 def test_any_bytes_at_all(data: bytes) -> None:
     server = Connection(FrontLimits())

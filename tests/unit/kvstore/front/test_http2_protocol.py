@@ -17,6 +17,7 @@ from kvstore.environment import TimerHandle
 from kvstore.front import FrontLimits, build_front
 from kvstore.front.frames import CLIENT_PREFACE, FrameType, frame, settings_frame
 from kvstore.front.http2 import Http2Protocol
+from tests.fuzz_examples import examples
 from tests.unit.kvstore.front.conftest import FakeKV, FakeMaintenance, FakeWatch
 
 
@@ -213,7 +214,7 @@ actions = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.lists(actions, max_size=25))
 def test_whatever_a_client_does_its_calls_end_with_it(actions: list[tuple]) -> None:
     """No exception anywhere, and after the connection nothing runs on."""
