@@ -252,7 +252,7 @@ def _write_log(files: FileSystem, directory: str, identity: Identity, founders: 
             ConfChangeType.ADD_NODE, member.member_id, json.dumps(context, separators=(",", ":")).encode()
         )
         added = codec.encode(change)
-        entries.append(Entry(FIRST_TERM, index, added.data, added.type))
+        entries.append(Entry(index=index, term=FIRST_TERM, data=added.data, type=added.type))
     wal = WAL.create(files, directory, identity.encode())
     try:
         voters = tuple(member.member_id for member in founders)
