@@ -1,9 +1,11 @@
 """From options to a running member, and from flags to options: where the store's parts are chosen and joined.
 
 member    Options, start_member: an embedded member
-flags     etcd's flags, environment variables and configuration file
-settings  what the flags mean
-logs      etcd's JSON log lines
+options   what can be chosen about a member
+flags     etcd's flags, environment variables and configuration file; validation: which do not go together
+settings  what the flags mean; features: etcd's feature gates
+auto_tls  certificates that a member makes for itself
+logs      etcd's log lines; log_rotation: files that make room
 status    health, versions and metrics for the front
 restore   a data directory from a snapshot
 commands  what `mini-etcd` does besides serving

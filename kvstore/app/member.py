@@ -11,7 +11,7 @@ from kvstore.app.options import Options
 from kvstore.apply import Alarms, Applier, HeaderSource, Membership, Quota, StateMachine
 from kvstore.apply import Member as ClusterMember
 from kvstore.auth import AuthStore
-from kvstore.backend import BackendError, LMDBBackend
+from kvstore.backend import FLUSH_INTERVAL_SECONDS, FLUSH_OPERATIONS, BackendError, LMDBBackend
 from kvstore.client.in_process import InProcessClient
 from kvstore.environment import Environment
 from kvstore.errors import EtcdError
@@ -274,7 +274,13 @@ async def _start(
     options: Options, environment: Environment, data_dir: DataDir, start_consensus: StartConsensus
 ) -> Member:
     try:
-        backend = LMDBBackend(data_dir.database_path, environment.clock, on_error=_log_backend_error)
+        backend = LMDBBackend(
+            data_dir.database_path,
+            environment.clock,
+            on_error=_log_backend_error,
+            flush_interval_seconds=options.backend_batch_interval_seconds or FLUSH_INTERVAL_SECONDS,
+            flush_operations=options.backend_batch_limit or FLUSH_OPERATIONS,
+        )
     except BackendError as error:
         raise StartError(f"cannot open the database: {error}") from error
     try:

@@ -52,11 +52,9 @@ class Options:
     heartbeat_interval_ms: int = 50
     election_timeout_ms: int = 150
     pre_vote: bool = True
-    initial_election_tick_advance: bool = True
     force_new_cluster: bool = False
     strict_reconfig_check: bool = True
     max_learners: int = 1
-    max_snapshots: int = 5
     snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
     snapshot_catchup_entries: int = DEFAULT_CATCH_UP_ENTRIES
     quota_backend_bytes: int = 0

@@ -20,6 +20,11 @@ GRPC_OVERHEAD_BYTES = 512 << 10
 LEASE_CHECKPOINT_SECONDS = 300.0
 STREAMS_MAX = (1 << 31) - 1
 
+GO_KEEPALIVE_MIN_SECONDS = 300.0
+GO_PING_INTERVAL_SECONDS = 7_200.0
+GO_PING_TIMEOUT_SECONDS = 20.0
+"""grpc-go's defaults."""
+
 
 @dataclass(frozen=True, slots=True)
 class PeerTLSFiles:
@@ -165,11 +170,9 @@ def _options(flags: ParsedFlags) -> Options:
         heartbeat_interval_ms=flags["heartbeat-interval"],
         election_timeout_ms=max(flags["election-timeout"], 2 * flags["heartbeat-interval"]),
         pre_vote=flags["pre-vote"],
-        initial_election_tick_advance=flags["initial-election-tick-advance"],
         force_new_cluster=flags["force-new-cluster"],
         strict_reconfig_check=flags["strict-reconfig-check"],
         max_learners=flags["max-learners"],
-        max_snapshots=flags["max-snapshots"],
         snapshot_count=flags["snapshot-count"],
         snapshot_catchup_entries=flags["snapshot-catchup-entries"],
         quota_backend_bytes=flags["quota-backend-bytes"],
@@ -204,12 +207,15 @@ def _features(flags: ParsedFlags) -> Mapping[str, bool]:
 
 
 def _limits(flags: ParsedFlags) -> FrontLimits:
+    """Zeros mean what they mean to etcd, which then leaves it to grpc-go."""
+    interval, timeout = flags["grpc-keepalive-interval"], flags["grpc-keepalive-timeout"]
+    pings = interval > 0 and timeout > 0
     return FrontLimits(
         receive_message_bytes_max=flags["max-request-bytes"] + GRPC_OVERHEAD_BYTES,
         max_concurrent_streams=min(flags["max-concurrent-streams"], STREAMS_MAX),
-        keepalive_min_seconds=flags["grpc-keepalive-min-time"],
-        ping_interval_seconds=flags["grpc-keepalive-interval"],
-        ping_timeout_seconds=flags["grpc-keepalive-timeout"],
+        keepalive_min_seconds=flags["grpc-keepalive-min-time"] or GO_KEEPALIVE_MIN_SECONDS,
+        ping_interval_seconds=interval if pings else GO_PING_INTERVAL_SECONDS,
+        ping_timeout_seconds=timeout if pings else GO_PING_TIMEOUT_SECONDS,
     )
 
 

@@ -56,6 +56,7 @@ class LMDBBackend:
         clock: tells when to flush.
         on_flush: called on the loop after each flush that succeeded, with the seconds it took.
         on_error: called on the loop with the reason each time a flush fails; it is tried again.
+        flush_interval_seconds, flush_operations: how long, and how many, writes may wait in the buffer.
 
     Attributes:
         path: the file.
@@ -71,8 +72,12 @@ class LMDBBackend:
         *,
         on_flush: Callable[[float], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
+        flush_interval_seconds: float = FLUSH_INTERVAL_SECONDS,
+        flush_operations: int = FLUSH_OPERATIONS,
     ) -> None:
         self.path = path
+        self._flush_interval_seconds = flush_interval_seconds
+        self._flush_operations = flush_operations
         self._clock = clock
         self.on_flush = on_flush
         self.on_error = on_error
@@ -134,11 +139,11 @@ class LMDBBackend:
 
     def _schedule(self) -> None:
         if self._timer is None and self._task is None and not self._closed:
-            self._timer = self._clock.call_later(FLUSH_INTERVAL_SECONDS, self._start_flush)
+            self._timer = self._clock.call_later(self._flush_interval_seconds, self._start_flush)
 
     def buffer_is_full(self) -> bool:
         """Whether so much waits that the next flush should not wait for its time (`start_flush`)."""
-        return len(self._buffer.revisions) >= FLUSH_OPERATIONS
+        return len(self._buffer.revisions) >= self._flush_operations
 
     # --- reading
 

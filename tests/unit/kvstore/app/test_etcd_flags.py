@@ -359,6 +359,24 @@ def test_earlier_flags_of_features() -> None:
     assert options.corrupt_check_seconds == 60
 
 
+@pytest.mark.parametrize(
+    ("arguments", "interval", "timeout", "minimum"),
+    [
+        ([], 7200, 20, 5),
+        (["--grpc-keepalive-interval=1m", "--grpc-keepalive-timeout=3s"], 60, 3, 5),
+        (["--grpc-keepalive-interval=0s", "--grpc-keepalive-timeout=3s"], 7200, 20, 5),
+        (["--grpc-keepalive-interval=1m", "--grpc-keepalive-timeout=0"], 7200, 20, 5),
+        (["--grpc-keepalive-min-time=0s"], 7200, 20, 300),
+    ],
+)
+def test_keepalive_zeros_are_grpc_s_defaults(
+    arguments: list[str], interval: float, timeout: float, minimum: float
+) -> None:
+    limits = settings_of(parse_flags(arguments, {})).limits
+    assert (limits.ping_interval_seconds, limits.ping_timeout_seconds) == (interval, timeout)
+    assert limits.keepalive_min_seconds == minimum
+
+
 def test_help_has_a_line_about_every_flag() -> None:
     lines = help_text().splitlines()
     names = [flag.name for flag in FLAGS] + list(EARLIER_NAMES)
