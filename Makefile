@@ -39,8 +39,8 @@ e2e: $(VENV)/.dev ## real kubectl and client libraries against real processes
 test: lint ## every check and every test
 	$(BIN)/python -m pytest -n $(JOBS) tests
 
-sim: $(VENV)/.dev ## more histories of the cluster simulator (SEEDS=10000)
-	SEEDS=$(or $(SEEDS),10000) $(BIN)/python -m pytest -q -s --timeout 0 tests/sim
+sim: $(VENV)/.dev ## more histories of the cluster simulator (SEEDS=10000 FIRST=1), or one told in full (SEED=42)
+	@$(BIN)/python -m tests.sim.run $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1))
 
 differential: $(VENV)/.dev ## more random histories on mini-etcd and etcd, compared (EXAMPLES=100000)
 	EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest -q -s tests/model/differential

@@ -94,6 +94,8 @@ def handle_vote_request(raft: Raft, message: Message) -> None:
     A learner votes as well: it may have been promoted without knowing, and the candidate's newer configuration may
     depend on it.
     """
+    if raft.silent_ticks:
+        return
     is_real = message.type is MessageType.VOTE
     answer = MessageType.VOTE_RESP if is_real else MessageType.PRE_VOTE_RESP
     may_vote = (

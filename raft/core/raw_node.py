@@ -122,6 +122,7 @@ class RawNode:
         if raft.log.last_index or raft.term:
             raise ValueError("a member with a history cannot found a cluster")
         raft.become_follower(1, NO_NODE)
+        raft.silent_ticks = 0
         entries = []
         state = ConfState()
         for index, peer in enumerate(peers, start=1):
@@ -364,6 +365,11 @@ class RawNode:
     def is_leader(self) -> bool:
         """Whether this member leads, as far as it knows."""
         return self._raft.role is Role.LEADER
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else receives the log, no learner either."""
+        return len(self._raft.progress) == 1 and self._raft.is_singleton
 
     @property
     def is_singleton(self) -> bool:

@@ -27,6 +27,9 @@ class Raft:
         leaving_index: set while this leader is no voter any more and stays only until a majority of the voters know of
             it: what they must know to be committed.
         informed: the voters that do.
+        silent_ticks: how long this member still gives no votes. One that starts from nothing may have had a log and
+            lost it: in this time a leader that knows so tells it (see `RaftLog.commit_to`), and whoever it may have
+            voted for and forgotten has won or given up.
         append_wanted: members that the next `Ready` sends appends to; the value says whether also an empty one.
         postponed_reads: read requests that came before the leader had committed an entry of its term.
         messages: may leave at once.
@@ -58,6 +61,8 @@ class Raft:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.randomized_election_ticks = 0
+        is_new = not (log.last_index or hard_state.term)
+        self.silent_ticks = 2 * config.election_ticks if is_new else 0
         log.commit_to(hard_state.commit)
         self.track_members()
         self.become_follower(self.term, NO_NODE)

@@ -93,6 +93,8 @@ def _answer_lower_term(raft: Raft, message: Message) -> None:
 def tick(raft: Raft) -> None:
     """Let one unit of time pass."""
     raft.election_elapsed += 1
+    if raft.silent_ticks:
+        raft.silent_ticks -= 1
     if raft.role is Role.LEADER:
         _tick_leader(raft)
     elif raft.election_elapsed >= raft.randomized_election_ticks and raft.promotable:

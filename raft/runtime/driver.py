@@ -26,10 +26,10 @@ from raft.errors import ConfChangeError, ProposalDroppedError, RaftError, Stoppe
 from raft.failpoint import failpoint
 from raft.runtime.config import TICKS_PER_HEARTBEAT, DriverConfig, Status
 from raft.runtime.proposals import ProposalQueue
-from raft.runtime.reads import ReadQueue
+from raft.runtime.reads import CONTEXT_BYTES, ReadQueue
 from raft.runtime.state_machine import StateMachine, build_node
 from raft.runtime.transport import NullTransport, Transport
-from raft.runtime.worker import DiskWorker
+from raft.runtime.worker import DiskWorker, Worker
 from raft.wal import WAL, SnapshotMark, SnapshotStore, StoredState, open_store
 
 __all__ = ["Driver"]
@@ -64,6 +64,7 @@ class Driver:
         on_leader_change: Callable[[int], None] | None = None,
         on_fatal: Callable[[BaseException], None] | None = None,
         on_sync: Callable[[float], None] | None = None,
+        start_worker: Callable[[asyncio.AbstractEventLoop, str], Worker] = DiskWorker,
     ) -> None:
         """Nothing happens before `start`.
 
@@ -77,6 +78,7 @@ class Driver:
             applied_index: the state machine already has everything up to here.
             transport: to the peers; a member without any needs none.
             on_leader_change, on_fatal, on_sync: see above.
+            start_worker: makes what waits for the disk, given the event loop and a name; a simulator brings its own.
         """
         self.config = config
         self._environment = environment
@@ -88,9 +90,10 @@ class Driver:
         self.on_leader_change = on_leader_change
         self.on_fatal = on_fatal
         self.on_sync = on_sync
+        self._start_worker = start_worker
         self._snapshots = SnapshotStore(environment.files, config.snap_dir, keep=config.max_snapshots)
         self._proposals = ProposalQueue(config.max_waiting_bytes, config.max_batch_bytes)
-        self._reads = ReadQueue(config.member_id)
+        self._reads = ReadQueue(environment.randomness.token_bytes(CONTEXT_BYTES))
         self._inbox: deque[Callable[[], None]] = deque()
         self._conf_states: list[tuple[int, ConfState]] = []
         self._turn_scheduled = False
@@ -106,7 +109,7 @@ class Driver:
         self._disk_idle.set()
         # Set by start.
         self._loop: asyncio.AbstractEventLoop
-        self._worker: DiskWorker
+        self._worker: Worker
         self._wal: WAL
         self._node: RawNode
 
@@ -120,7 +123,7 @@ class Driver:
             RaftError: the log and the state machine do not belong together.
         """
         self._loop = asyncio.get_running_loop()
-        self._worker = DiskWorker(self._loop, f"raft-disk-{self.config.member_id:x}")
+        self._worker = self._start_worker(self._loop, f"raft-disk-{self.config.member_id:x}")
         try:
             self._wal, stored = await self._worker.run(self._open_store)
         except BaseException:
@@ -306,6 +309,8 @@ class Driver:
             self._wal.append_snapshot(mark)
             batch = self._wal.seal()
             await self._worker.run(lambda: self._wal.commit(batch))
+        except StoppedError:
+            raise  # it was stopped meanwhile, which is no failure
         except (OSError, RaftError) as error:
             self._fail(error)
             raise StoppedError(f"the snapshot at {index} could not be stored: {error}") from error
@@ -428,15 +433,15 @@ class Driver:
             self._loop.call_soon(self._turn)
 
     def _schedule_tick(self) -> None:
-        # A cluster of one has nobody to send heartbeats to and no election to lose; it only watches for newcomers.
-        divisor = 1 if self._node.is_singleton else TICKS_PER_HEARTBEAT
+        # Who is alone has nobody to send heartbeats to and no election to lose; it only watches for newcomers.
+        divisor = 1 if self._node.is_alone else TICKS_PER_HEARTBEAT
         self._tick_timer = self._environment.clock.call_later(self.config.tick_seconds / divisor, self._tick)
 
     def _tick(self) -> None:
         if not self._running:
             return
         self._ticks += 1
-        if not self._node.is_singleton:
+        if not self._node.is_alone:
             self._enqueue(self._node.tick)
             if (
                 self._reads.has_unanswered

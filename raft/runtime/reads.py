@@ -14,11 +14,16 @@ CONTEXT_BYTES = 8
 
 
 class ReadQueue:
-    """All reads of one turn share one request; an unanswered request is repeated under the same context."""
+    """All reads of one turn share one request; an unanswered request is repeated under the same context.
 
-    def __init__(self, member_id: int) -> None:
-        # Contexts meet those of other members on the leader, so they carry the member's id.
-        self._prefix = member_id.to_bytes(CONTEXT_BYTES, "big")
+    That is safe: whoever waits for a context came before its first request was sent, so any answer to any of the
+    requests is new enough. A context must never be used for later reads, though, not even after a restart: the leader
+    may still be busy with a request of the life before, and what it answers would be too old.
+    """
+
+    def __init__(self, prefix: bytes) -> None:
+        """`prefix` tells contexts from those of other members, which meet them on the leader, and of other lives."""
+        self._prefix = prefix
         self._numbers = itertools.count(1)
         self._fresh: list[asyncio.Future[int]] = []
         self._asked: dict[bytes, list[asyncio.Future[int]]] = {}

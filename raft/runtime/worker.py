@@ -6,15 +6,28 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-__all__ = ["DiskWorker"]
+__all__ = ["DiskWorker", "Worker"]
 
 T = TypeVar("T")
 
 
+class Worker(Protocol):
+    """Runs jobs that block, one after the other, and brings the results back to the event loop."""
+
+    def submit(self, job: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        """Run `job` after everything submitted before; then call `done(result, error)` on the event loop."""
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Run `job` and wait for its result."""
+
+    def stop(self) -> None:
+        """Finish what was submitted; blocks meanwhile."""
+
+
 class DiskWorker:
-    """Runs jobs one after the other on a thread of its own and brings the results back to the event loop."""
+    """A `Worker` on a thread of its own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop = loop
@@ -23,7 +36,7 @@ class DiskWorker:
         self._thread.start()
 
     def submit(self, job: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
-        """Run `job` after everything submitted before; then call `done(result, error)` on the event loop."""
+        """See `Worker.submit`."""
 
         def run() -> None:
             result: T | None = None
@@ -39,7 +52,7 @@ class DiskWorker:
         self._jobs.put(run)
 
     async def run(self, job: Callable[[], T]) -> T:
-        """Run `job` and wait for its result."""
+        """See `Worker.run`."""
         future: asyncio.Future[T] = self._loop.create_future()
 
         def done(result: T | None, error: BaseException | None) -> None:
@@ -58,6 +71,6 @@ class DiskWorker:
             job()
 
     def stop(self) -> None:
-        """Finish what was submitted and end the thread; blocks meanwhile."""
+        """See `Worker.stop`."""
         self._jobs.put(None)
         self._thread.join()

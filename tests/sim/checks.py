@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 
-from raft.core import Entry, RawNode, Role
+from raft.core import ConfState, Entry, RawNode
+from tests.sim.machine import write_number
 
 
 class SafetyError(AssertionError):
@@ -21,16 +22,21 @@ class Canon:
         default_factory=dict
     )  # (index, term) -> previous term, data
     committed: dict[int, Entry] = field(default_factory=dict)
+    committed_by: dict[int, int] = field(
+        default_factory=dict
+    )  # index -> the term in which it was committed, at the latest
     digests: dict[int, int] = field(default_factory=lambda: {0: 0})  # index -> digest of everything applied up to there
+    configurations: dict[int, ConfState] = field(default_factory=dict)  # index -> in force behind it
+    written: dict[int, int] = field(default_factory=dict)  # write -> index
     last_committed: int = 0
 
     def leads(self, node: RawNode) -> None:
-        """Election safety: at most one leader a term. Leader completeness: it has every committed entry."""
+        """Election safety: at most one leader a term. Leader completeness: it has all that earlier terms committed."""
         other = self.leaders.setdefault(node.term, node.id)
         if other != node.id:
             raise SafetyError(f"{node.id} and {other} both lead in term {node.term}")
         for index in range(node.first_index, self.last_committed + 1):
-            if node.term_at(index) != self.committed[index].term:
+            if self.committed_by[index] < node.term and node.term_at(index) != self.committed[index].term:
                 raise SafetyError(f"leader {node.id} of term {node.term} lacks the committed entry {index}")
 
     def stores(self, node: RawNode, entries: tuple[Entry, ...]) -> None:
@@ -43,12 +49,19 @@ class Canon:
                     raise SafetyError(f"{node.id} stores another entry at {entry.index} in term {entry.term}")
             before = entry.term
 
-    def applies(self, member_id: int, entry: Entry, digest: int) -> int:
-        """State machine safety: everybody applies the same entry at an index. Returns the digest behind it."""
+    def applies(self, member_id: int, term: int, entry: Entry, digest: int) -> int:
+        """State machine safety: everybody applies the same entry at an index. Returns the digest behind it.
+
+        `term` is the one that the member is in.
+        """
+        self.committed_by.setdefault(entry.index, term)
         known = self.committed.setdefault(entry.index, entry)
         if known != entry:
             raise SafetyError(f"{member_id} applies another entry at {entry.index}: {entry} and not {known}")
         self.last_committed = max(self.last_committed, entry.index)
+        number = write_number(entry)
+        if number is not None and self.written.setdefault(number, entry.index) != entry.index:
+            raise SafetyError(f"write {number} is done twice, at {self.written[number]} and at {entry.index}")
         digest = digest_after(digest, entry)
         if self.digests.setdefault(entry.index, digest) != digest:
             raise SafetyError(f"{member_id} has come to another state at {entry.index}")
@@ -59,11 +72,20 @@ class Canon:
         if self.digests.get(index) != digest:
             raise SafetyError(f"{member_id} restores a snapshot at {index} that is not the state there")
 
-    def role(self, node: RawNode, seen: Role) -> Role:
-        """Called whenever a node may have changed its role."""
-        if node.role is Role.LEADER and seen is not Role.LEADER:
-            self.leads(node)
-        return node.role
+    def configures(self, member_id: int, index: int, state: ConfState) -> None:
+        """Everybody has the same configuration behind an index."""
+        known = self.configurations.setdefault(index, state)
+        if known != state:
+            raise SafetyError(f"{member_id} is in {state} behind {index} and others are in {known}")
+
+
+def is_quorum(state: ConfState, members: set[int]) -> bool:
+    """Whether the members are a majority of the voters, and of the outgoing ones while there are any."""
+
+    def majority(voters: tuple[int, ...]) -> bool:
+        return 2 * len(members.intersection(voters)) > len(voters)
+
+    return majority(state.voters) and (not state.voters_outgoing or majority(state.voters_outgoing))
 
 
 def digest_after(digest: int, entry: Entry) -> int:

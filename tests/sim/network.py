@@ -30,14 +30,14 @@ class Network:
         self.delay_max = 5
 
     def send(self, message: Message) -> None:
-        world, chance = self._world, self._world.chance
+        chance, at = self._world.chance, self._world.timeline.at
         lost = (message.sender, message.to) in self.cut or chance.random() < self.loss
         if message.type is MessageType.SNAP:
             # The transport knows at some point whether a snapshot got through; sometimes it is wrong about failure.
             ok = not lost and chance.random() < 0.9
-            world.at(chance.randrange(5, 60), self._report_snapshot, message.sender, message.to, ok)
+            at(chance.randrange(5, 60), self._report_snapshot, message.sender, message.to, ok)
         elif lost and chance.random() < 0.1:
-            world.at(chance.randrange(5), self._report_unreachable, message.sender, message.to)
+            at(chance.randrange(5), self._report_unreachable, message.sender, message.to)
         if lost:
             return
         if chance.random() < CODED_SHARE:
@@ -45,7 +45,7 @@ class Network:
         # A proposal is never sent twice, see `raft.runtime.Transport`.
         copies = 2 if chance.random() < self.duplication and message.type is not MessageType.PROP else 1
         for _ in range(copies):
-            world.at(1 + chance.randrange(self.delay_max), self._deliver, message)
+            at(1 + chance.randrange(self.delay_max), self._deliver, message)
 
     def _deliver(self, message: Message) -> None:
         member = self._world.members.get(message.to)
@@ -55,14 +55,12 @@ class Network:
     def _report_snapshot(self, sender: int, to: int, ok: bool) -> None:
         member = self._world.members.get(sender)
         if member is not None and member.alive:
-            member.node.report_snapshot(to, ok=ok)
-            member.process()
+            member.life.call(lambda: member.driver.report_snapshot(to, ok=ok))
 
     def _report_unreachable(self, sender: int, to: int) -> None:
         member = self._world.members.get(sender)
         if member is not None and member.alive:
-            member.node.report_unreachable(to)
-            member.process()
+            member.life.call(member.driver.report_unreachable, to)
 
     def heal(self) -> None:
         """Be a good network from now on."""

@@ -385,6 +385,21 @@ def test_a_member_that_lost_its_log_stops() -> None:
         node.step(message(MessageType.HEARTBEAT, 1, commit=5))
 
 
+def test_a_member_that_starts_from_nothing_gives_no_votes_for_a_while() -> None:
+    """It may have voted, lost its disk and forgotten; by then that candidate has won or given up."""
+
+    def ask(node: RawNode, term: int) -> list[MessageType]:
+        node.step(message(MessageType.VOTE, term, index=9, log_term=1))
+        return [answer.type for answer in work(node) if answer.type is MessageType.VOTE_RESP]
+
+    new = make(hard_state=HardState())
+    for term in range(1, 2 * new.config.election_ticks + 1):
+        assert ask(new, term) == []
+        new.tick()
+    assert ask(new, 99) == [MessageType.VOTE_RESP]
+    assert ask(make(1), 2) == [MessageType.VOTE_RESP], "who has a log has not forgotten"
+
+
 def test_only_members_without_history_found_clusters() -> None:
     with pytest.raises(ValueError, match="history"):
         make(1).bootstrap([Peer(1)])

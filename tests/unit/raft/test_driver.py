@@ -270,6 +270,42 @@ async def test_read_index_follows_what_was_applied(tmp_path: Path) -> None:
     await driver.stop()
 
 
+async def test_an_answer_to_a_read_of_an_earlier_life_is_ignored(tmp_path: Path) -> None:
+    """The leader may still be busy with a request that the member sent before it was restarted."""
+    contexts = []
+    for _ in range(2):
+        network = LocalNetwork()
+        requests: asyncio.Queue[Message] = asyncio.Queue()
+        leader = network.transport(2)
+        await leader.start(_Peer(requests))
+        driver = make_driver(tmp_path, Journal(), peers=(1, 2, 3), network=network)
+        await driver.start()
+        driver.receive(Message(type=MessageType.HEARTBEAT, sender=2, to=1, term=5, commit=0))
+        read = asyncio.ensure_future(driver.read_index())
+        while (request := await asyncio.wait_for(requests.get(), WAIT_SECONDS)).type is not MessageType.READ_INDEX:
+            pass
+        contexts.append(request.entries[0].data)
+        read.cancel()
+        await driver.stop()
+    assert contexts[0] != contexts[1]
+
+
+class _Peer:
+    """Takes note of what a member sends."""
+
+    def __init__(self, received: asyncio.Queue[Message]) -> None:
+        self._received = received
+
+    def receive(self, message: Message) -> None:
+        self._received.put_nowait(message)
+
+    def report_unreachable(self, member_id: int) -> None:
+        pass
+
+    def report_snapshot(self, member_id: int, *, ok: bool) -> None:
+        pass
+
+
 async def test_snapshots_shorten_the_log_and_are_restarted_from(tmp_path: Path) -> None:
     journal = Journal()
     driver = make_driver(tmp_path, journal, segment_bytes=2048, catch_up_entries=5, max_snapshots=2)
@@ -298,6 +334,31 @@ async def test_snapshots_shorten_the_log_and_are_restarted_from(tmp_path: Path) 
     assert fresh.data == journal.data
     assert driver.conf_state == ConfState((1,))
     await driver.stop()
+
+
+async def test_stopping_while_a_snapshot_is_being_saved_is_no_failure(tmp_path: Path) -> None:
+    journal = Journal()
+    failures: list[BaseException] = []
+    driver = make_driver(tmp_path, journal, on_fatal=failures.append)
+    await driver.start()
+    driver.propose(b"a")
+    await journal.until(lambda: journal.data == [b"a"])
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        assert go_on.wait(WAIT_SECONDS)
+
+    failpoint.arm("raft_before_snapshot", hold)
+    saving = asyncio.ensure_future(driver.save_snapshot(driver.applied_index, b"a"))
+    await asyncio.to_thread(reached.wait, WAIT_SECONDS)
+    stopping = asyncio.ensure_future(driver.stop())
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(StoppedError):
+        await saving
+    await stopping
+    assert failures == []
 
 
 # Three members
@@ -479,6 +540,27 @@ async def test_members_join_by_snapshot_and_leave(tmp_path: Path) -> None:
     await driver.start()
     assert driver.conf_state.voters == tuple(sorted({1, 2, 3, 4} - {removed}))
     await driver.stop()
+
+
+async def test_a_single_voter_sends_heartbeats_to_its_learners(tmp_path: Path) -> None:
+    """Or a learner that has missed an append would never hear of it again."""
+    cluster = Cluster(tmp_path, size=1, max_inflight_messages=1)
+    await cluster.start()
+    leader, journal = cluster.drivers[1], Journal()
+    await leader.read_index()
+    cluster.journals[2] = journal
+    cluster.drivers[2] = cluster.make(2, [])
+    await cluster.drivers[2].start()
+    leader.propose_conf_change(ConfChange(ConfChangeType.ADD_LEARNER_NODE, 2))
+    leader.propose(b"a")
+    await journal.until(lambda: journal.data == [b"a"])
+    cluster.network.cut.add((1, 2))
+    leader.propose(b"b")
+    await cluster.journals[1].until(lambda: cluster.journals[1].data == [b"a", b"b"])
+    await submitted(leader)
+    cluster.network.heal()
+    await journal.until(lambda: journal.data == [b"a", b"b"])
+    await cluster.stop()
 
 
 async def test_unexpected_messages_are_ignored(tmp_path: Path) -> None:
