@@ -67,7 +67,7 @@ async def test_lists_in_pages_at_one_revision(calls: Calls) -> None:
     first = await calls(RANGE, key=prefix, range_end=end, limit=3)
     assert (len(first.kvs), first.more, first.count) == (3, True, 7)
     await put_if(calls, prefix + b"9", b"later", 0)
-    rest = await calls(RANGE, key=first.kvs[-1].key + b"\\0", range_end=end, limit=500, revision=first.header.revision)
+    rest = await calls(RANGE, key=first.kvs[-1].key + b"\0", range_end=end, limit=500, revision=first.header.revision)
     assert [kv.key for kv in rest.kvs] == [prefix + b"%d" % number for number in range(3, 7)]
     assert (rest.more, rest.count) == (False, 4)
     assert rest.header.revision == first.header.revision + 1
