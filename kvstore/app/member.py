@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kvstore.app.corruption_checks import CorruptionChecks
 from kvstore.app.options import Options
 from kvstore.apply import Alarms, Applier, HeaderSource, Membership, Quota, StateMachine
 from kvstore.apply import Member as ClusterMember
@@ -27,11 +28,11 @@ from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartConsensus
 from kvstore.server.contention import Contention
 from kvstore.server.core import MemberCore
+from kvstore.server.corruption import CorruptionError
 from kvstore.server.data_dir import DataDir, DataDirError
 from kvstore.server.disk_space import DiskSpace, SpaceKeeper
 from kvstore.server.downgrade import VersionMonitor
 from kvstore.server.election import ElectionService
-from kvstore.server.hashes import Hashes
 from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
 from kvstore.server.kv import KVService
 from kvstore.server.lease import LeaseService
@@ -93,6 +94,7 @@ class Member:
 
     Attributes:
         metrics: what is measured where it happens.
+        corruption_checks: whether the members agree about the data.
         failed: done, with the reason, when the log could not be written and the member is of no more use.
     """
 
@@ -117,15 +119,13 @@ class Member:
         clock = core.environment.clock
         kv, watch, lease = KVService(core), WatchService(core), LeaseService(core)
         contention = Contention(kv, watch, lease)
-        hashes = Hashes(core.store, clock.monotonic, metrics.hash_rev_seconds)
-        if options.feature("CompactHashCheck"):
-            core.compactor.hash = hashes.keep
+        self.corruption_checks = CorruptionChecks.of(core, options)
         self._services = Services(
             kv,
             watch,
             lease,
             ClusterService(core),
-            MaintenanceService(core, hashes),
+            MaintenanceService(core, self.corruption_checks.hashes),
             AuthService(core),
             LockService(core, contention),
             ElectionService(core, contention),
@@ -183,6 +183,7 @@ class Member:
         self._auto_compaction.start()
         self._progress.start()
         self._version_monitor.start()
+        self.corruption_checks.start()
         self._space_keeper.start()
         pending = self.core.store.pending_compaction()
         if pending is not None:
@@ -225,6 +226,7 @@ class Member:
             self._auto_compaction,
             self._progress,
             self._version_monitor,
+            self.corruption_checks,
             self._space_keeper,
             self.core.compactor,
         ):
@@ -418,6 +420,11 @@ async def _assemble(
     )
     member = Member(options, core, consensus, data_dir, space, machine, failed, metrics)
     apply_timer.on_no_space = member.notice_no_space
+    try:
+        await member.corruption_checks.initial()
+    except CorruptionError as error:
+        await member.stop()
+        raise StartError(str(error)) from error
     member.start()
     if len(membership.members()) == 1:
         try:

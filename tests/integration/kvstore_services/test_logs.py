@@ -71,3 +71,22 @@ async def test_a_compaction_says_what_it_did(start_mini: Callable[..., MiniEtcd]
     done = mini.wait_for_log("finished scheduled compaction")
     assert (done["compact-revision"], done["number-of-keys-compacted"]) == (13, 6)
     await calls.close()
+
+
+async def test_corruption_checks_run_when_they_are_asked_for(start_mini: Callable[..., MiniEtcd]) -> None:
+    gates = "--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true"
+    mini = start_mini(gates, "--corrupt-check-time=20ms", "--compact-hash-check-time=20ms")
+    for message in (
+        "initial corruption checking passed; no corruption",
+        "enabled corruption checking",
+        "finished peer corruption check",
+        "finished compaction hash check",
+    ):
+        assert mini.wait_for_log(message)["level"] == "info"
+    calls = Calls(mini.endpoint)
+    await calls("etcdserverpb.KV/Put", key=b"a", value=b"b")
+    await calls("etcdserverpb.KV/Compact", revision=2, physical=True)
+    kept = mini.wait_for_log("finished scheduled compaction")["hash"]
+    assert (await calls("etcdserverpb.Maintenance/HashKV", revision=2)).hash == kept
+    assert not (await calls("etcdserverpb.Maintenance/Alarm")).alarms
+    await calls.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kvstore.app import Member, Options, start_member
+from kvstore.apply import Member as ClusterMember
 from kvstore.environment import real_environment
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
@@ -18,6 +19,7 @@ from kvstore.server import catalogue
 from kvstore.server.corruption import CorruptionChecker, CorruptionError, CorruptionMonitor, PeerHash
 from kvstore.server.hashes import KEPT_MAX, Hashes
 from kvstore.server.metrics import Histogram
+from kvstore.server.peer_hashes import AskedPeerHashes
 from tests.unit.kvstore.server.conftest import start_fake
 
 
@@ -249,3 +251,22 @@ async def test_checks_run_by_the_clock_where_the_member_leads(replicas: list[Rep
         await asked.get()
     await monitor.stop()
     assert leader.alarms() == [(2, pb.CORRUPT)]
+
+
+async def test_every_other_member_is_asked(replicas: list[Replica]) -> None:
+    membership = replicas[0].member.core.membership
+    own = membership.members()[0].member_id
+    for member_id in (2, 3):
+        membership.put(ClusterMember(member_id, peer_urls=(f"http://127.0.0.1:{member_id}",)))
+
+    async def ask(member_id: int, request: pb.HashKVRequest) -> pb.HashKVResponse:
+        if member_id == 3:
+            raise catalogue.COMPACTED.error()
+        return pb.HashKVResponse(hash=member_id, hash_revision=request.revision)
+
+    answers = {answer.member_id: answer for answer in await AskedPeerHashes(membership, own, ask).at(9)}
+    assert set(answers) == {2, 3}
+    assert answers[2].response == pb.HashKVResponse(hash=2, hash_revision=9)
+    assert answers[3].response is None
+    assert answers[3].error is not None
+    assert answers[3].error.message == catalogue.COMPACTED.text
