@@ -207,7 +207,7 @@ class WatchService:
         self._sessions: dict[WatchSession, None] = {}
 
     def open(self, wake: Callable[[], None]) -> WatchSession:
-        """A stream without transport."""
+        """A stream without transport, on which nobody is asked whether they may watch: for the process itself."""
         session = WatchSession(self._core, wake, lambda closed: self._sessions.pop(closed, None))
         self._sessions[session] = None
         return session

@@ -116,6 +116,9 @@ def test_the_gateway(tmp_path: Path) -> None:
         )
         assert gateway("auth/user/list", root)[1]["users"] == ["alice", "root"]
         assert gateway("auth/role/get", alice, role="reader")[1]["perm"] == [{"key": encoded("a")}]
+        for path in ("health", "livez", "readyz", "version", "metrics"):  # whoever looks after a server has no name
+            with urllib.request.urlopen(f"{server.endpoint}/{path}", timeout=SECONDS_MAX) as response:
+                assert response.status == 200
         assert gateway("auth/disable", root)[0] == 200
         assert gateway("kv/put", key=encoded("a"))[0] == 200
 
