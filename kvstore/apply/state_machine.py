@@ -81,6 +81,7 @@ class StateMachine:
     Attributes:
         observer: told of every request.
         applied_index: of the newest entry applied; it is stored with what the entry changed.
+        applied_bytes: of the entries applied since the start.
         proposals: requests proposed here and not applied yet, by the bytes proposed, oldest first.
     """
 
@@ -92,6 +93,7 @@ class StateMachine:
         self._waiter_count = 0
         self.observer: ApplyObserver | None = None
         self.proposals: dict[bytes, Proposal] = {}
+        self.applied_bytes = 0
         self.applied_index = _stored_number(backend, APPLIED_INDEX_KEY)
         self.applied_term = _stored_number(backend, APPLIED_TERM_KEY)
 
@@ -114,6 +116,7 @@ class StateMachine:
             data = entry.data
             if not data:
                 continue
+            self.applied_bytes += len(data)
             proposal = self.proposals.pop(data, None)
             result = self._apply_data(data, proposal)
             if observer is not None:

@@ -1,4 +1,4 @@
-"""When the log may be shortened: every so many entries, once the database holds what they did."""
+"""When the log may be shortened: every so many entries or bytes, once the database holds what they did."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ __all__ = ["DEFAULT_CATCH_UP_ENTRIES", "DEFAULT_SNAPSHOT_COUNT", "Snapshotter"]
 
 DEFAULT_SNAPSHOT_COUNT = 10_000
 """Entries applied between two snapshots."""
+
+SNAPSHOT_BYTES = 128 << 20
+"""Bytes of entries applied between two snapshots: the log since the last one is held in memory."""
 
 DEFAULT_CATCH_UP_ENTRIES = 5_000
 """Entries kept before a snapshot, so that a member slightly behind need not fetch the whole database."""
@@ -42,19 +45,25 @@ class Snapshotter:
         self._save = save
         self._snapshot_count = snapshot_count
         self._last_index = last_index
+        self._last_bytes = 0
         self._task: asyncio.Task[None] | None = None
 
     def applied(self) -> None:
         """To be called after entries were applied: takes a snapshot if it is time."""
-        if self._state_machine.applied_index - self._last_index > self._snapshot_count and self._task is None:
+        machine = self._state_machine
+        due = (
+            machine.applied_index - self._last_index > self._snapshot_count
+            or machine.applied_bytes - self._last_bytes > SNAPSHOT_BYTES
+        )
+        if due and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._take())
             self._task.add_done_callback(self._taken)
 
     async def _take(self) -> None:
-        index = self._state_machine.applied_index
+        index, applied_bytes = self._state_machine.applied_index, self._state_machine.applied_bytes
         await self._backend.flush()
         await self._save(index)
-        self._last_index = index
+        self._last_index, self._last_bytes = index, applied_bytes
         logger.info("saved snapshot", extra={"fields": {"snapshot-index": index}})
 
     def _taken(self, task: asyncio.Task[None]) -> None:

@@ -180,6 +180,18 @@ class RaftLog:
         self.prev_index, self.prev_term = snapshot.index, snapshot.term
         self.committed = self.stable = self.written = snapshot.index
 
+    def index_before(self, index: int, max_entries: int, max_bytes: int) -> int:
+        """Where to compact to, so that not more than so many entries up to `index`, of so many bytes, stay."""
+        position = index - self.prev_index
+        lowest = max(0, position - max_entries)
+        total = 0
+        while position > lowest:
+            total += entry_size(self._entries[position - 1])
+            if total > max_bytes:
+                break
+            position -= 1
+        return self.prev_index + max(position, 0)
+
     def compact(self, index: int) -> None:
         """Forget entries up to `index`, which must be applied."""
         if index <= self.prev_index:

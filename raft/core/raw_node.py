@@ -328,6 +328,10 @@ class RawNode:
         log.snapshot = Snapshot(index, term, conf_state, data)
         return log.snapshot
 
+    def index_before(self, index: int, max_entries: int, max_bytes: int) -> int:
+        """Where to compact to, so that not more than so many entries up to `index`, of so many bytes, stay."""
+        return self._raft.log.index_before(index, max_entries, max_bytes)
+
     def compact(self, index: int) -> None:
         """Forget the log up to `index`. Members that still need it are sent the snapshot, so one must cover it.
 

@@ -30,6 +30,7 @@ class DriverConfig:
         max_waiting_bytes: proposals waiting for a leader or for their turn; beyond that they are refused.
         max_batch_bytes: proposals that go into the log, and to the disk, at once.
         catch_up_entries: entries kept behind a snapshot, so that a slow member need not be sent all of it.
+        catch_up_bytes: what they may take: the log is held in memory.
         max_snapshots: snapshot files that are kept.
         segment_bytes: the size of a log segment.
     """
@@ -49,6 +50,7 @@ class DriverConfig:
     max_waiting_bytes: int = 64 << 20
     max_batch_bytes: int = 8 << 20
     catch_up_entries: int = 5000
+    catch_up_bytes: int = 64 << 20
     max_snapshots: int = 5
     segment_bytes: int = SEGMENT_BYTES
 

@@ -293,7 +293,8 @@ class Driver:
     async def save_snapshot(self, index: int, data: bytes) -> None:
         """Store a snapshot of the state machine at `index`, and drop what it makes superfluous.
 
-        The state machine at `index` must be durable by itself before. `catch_up_entries` stay in the log.
+        The state machine at `index` must be durable by itself before. `catch_up_entries` stay in the log, if
+        they are not more than `catch_up_bytes`.
 
         Raises:
             StoppedError: the member is not running, or the disk fails.
@@ -315,7 +316,7 @@ class Driver:
             self._fail(error)
             raise StoppedError(f"the snapshot at {index} could not be stored: {error}") from error
         self._check_running()
-        await self.compact(max(0, index - self.config.catch_up_entries))
+        await self.compact(node.index_before(index, self.config.catch_up_entries, self.config.catch_up_bytes))
 
     async def compact(self, index: int) -> None:
         """Drop the log up to `index`, in memory and on disk; a snapshot must cover it.

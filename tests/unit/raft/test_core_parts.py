@@ -104,6 +104,22 @@ def test_pages_have_at_least_one_entry() -> None:
     assert log.from_index(6, 100) == ()
 
 
+@pytest.mark.parametrize(
+    ("index", "max_entries", "max_bytes", "expected"),
+    [
+        (20, 5, 10_000, 15),
+        (20, 100, 10_000, 10),  # no further than the log goes back
+        (20, 5, 300, 18),  # two of 100 bytes, with what each counts for besides
+        (20, 5, 1, 20),
+        (14, 2, 10_000, 12),
+        (10, 5, 10_000, 10),
+    ],
+)
+def test_what_is_kept_behind_a_snapshot_is_bounded(index: int, max_entries: int, max_bytes: int, expected: int) -> None:
+    log = RaftLog(Snapshot(10, 4, ConfState((1,))), [Entry(11 + n, 5, data=bytes(100)) for n in range(10)])
+    assert log.index_before(index, max_entries, max_bytes) == expected
+
+
 def test_compaction_keeps_the_term_before_the_log() -> None:
     log = log_with(1, 1, 2, 2)
     log.commit_to(4)

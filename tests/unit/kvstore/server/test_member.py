@@ -24,6 +24,7 @@ from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import raft_internal_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import decode_revision
+from kvstore.server import snapshotter
 from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
 from kvstore.server.watch import UNANSWERED_MAX
 
@@ -142,6 +143,16 @@ async def test_a_snapshot_follows_the_flush(start: StartMember, caplog: pytest.L
     assert "saved snapshot" in caplog.messages
     stored = member.core.backend._env.begin().get(b"consistent_index", db=member.core.backend._databases["meta"])
     assert int.from_bytes(stored, "big") >= snapshots[-1]
+
+
+async def test_large_entries_bring_the_snapshot_forward(start: StartMember, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshotter, "SNAPSHOT_BYTES", 10_000)
+    member = await start()
+    for number in range(25):
+        await put(member, b"%d" % number, bytes(1000))
+        await member._machine.snapshotter.stop()
+    first, second = consensus(member).snapshots
+    assert second - first == 10
 
 
 # --- space
