@@ -26,7 +26,8 @@ class DriverConfig:
         election_timeout_ticks: heartbeats missed before an election; each wait is drawn from 1 to 2 times this. The
             defaults make 150 to 300 ms.
         pre_vote, check_quorum, read_only_option, max_size_per_message_bytes, max_inflight_messages, max_inflight_bytes,
-            max_uncommitted_bytes: see `raft.core.Config`.
+            max_uncommitted_bytes, max_committed_size_per_ready_bytes, forward_proposals, step_down_on_removal: see
+            `raft.core.Config`.
         max_waiting_bytes: proposals waiting for a leader or for their turn; beyond that they are refused.
         max_batch_bytes: proposals that go into the log, and to the disk, at once.
         catch_up_entries: entries kept behind a snapshot, so that a slow member need not be sent all of it.
@@ -47,6 +48,9 @@ class DriverConfig:
     max_inflight_messages: int = 512
     max_inflight_bytes: int = 0
     max_uncommitted_bytes: int = 256 << 20
+    max_committed_size_per_ready_bytes: int = 1 << 20
+    forward_proposals: bool = True
+    step_down_on_removal: bool = True
     max_waiting_bytes: int = 64 << 20
     max_batch_bytes: int = 8 << 20
     catch_up_entries: int = 5000
@@ -74,12 +78,15 @@ class DriverConfig:
             election_ticks=self.election_timeout_ticks * TICKS_PER_HEARTBEAT,
             heartbeat_ticks=TICKS_PER_HEARTBEAT,
             max_size_per_message_bytes=self.max_size_per_message_bytes,
+            max_committed_size_per_ready_bytes=self.max_committed_size_per_ready_bytes,
             max_uncommitted_bytes=self.max_uncommitted_bytes,
             max_inflight_messages=self.max_inflight_messages,
             max_inflight_bytes=self.max_inflight_bytes,
             check_quorum=self.check_quorum,
             pre_vote=self.pre_vote,
             read_only_option=self.read_only_option,
+            forward_proposals=self.forward_proposals,
+            step_down_on_removal=self.step_down_on_removal,
         )
 
 

@@ -278,6 +278,14 @@ class Driver:
         finally:
             give_up.cancel()
 
+    def forget_leader(self) -> None:
+        """Let this member, when it follows, vote at once for somebody else; see `RawNode.forget_leader`.
+
+        For whoever knows that the leader is gone. Without effect when reads are by lease.
+        """
+        self._check_running()
+        self._enqueue(self._node.forget_leader)
+
     def _best_successor(self) -> int:
         node = self._node
         if not node.is_leader:

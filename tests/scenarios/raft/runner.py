@@ -40,7 +40,7 @@ from raft.core import (
     Ready,
     Snapshot,
 )
-from raft.errors import ConfChangeError, ProposalDroppedError, UnexpectedMessageError
+from raft.errors import ConfChangeError, LogLostError, ProposalDroppedError, UnexpectedMessageError
 from tests.scenarios.raft import describe
 from tests.scenarios.raft.describe import CODEC
 
@@ -214,6 +214,17 @@ class Scenario:
         node.create_snapshot(node.applied_index, node.conf_state, b"")
         node.compact(int(index))
 
+    def do_snapshot(self, member_id: str) -> None:
+        """snapshot ID: snapshot what is applied; the log stays."""
+        node = self.nodes[int(member_id)]
+        node.create_snapshot(node.applied_index, node.conf_state, b"")
+
+    def do_send_snapshot(self, member_id: str, to: str) -> None:
+        """send-snapshot ID TO: ID's newest snapshot is on its way to TO, without ID's having decided so."""
+        node = self.nodes[int(member_id)]
+        message = Message(type=MessageType.SNAP, sender=node.id, to=int(to), term=node.term, snapshot=node.snapshot)
+        self.flying.append(message)
+
     # Looking
 
     def do_status(self, *ids: str) -> None:
@@ -274,7 +285,11 @@ class Scenario:
         self.out.append(f"{node.id} applies {describe.entries(entries)}")
         for entry in entries:
             if entry.type is not EntryType.NORMAL:
-                state = node.apply_conf_change(CODEC.decode(entry))
+                try:
+                    state = node.apply_conf_change(CODEC.decode(entry))
+                except ConfChangeError as error:
+                    self.out.append(f"{node.id} cannot apply {entry.index}: {error}")
+                    continue
                 self.out.append(f"{node.id} is in {describe.conf_state(state)}")
         node.applied(entries[-1].index)
 
@@ -318,7 +333,7 @@ class Scenario:
             if message.sender not in self.cut and message.to not in self.cut and message.to in self.nodes:
                 try:
                     self.nodes[message.to].step(message)
-                except (UnexpectedMessageError, ProposalDroppedError) as error:
+                except (UnexpectedMessageError, ProposalDroppedError, LogLostError) as error:
                     self.out.append(f"{message.to} refuses: {error}")
         return bool(messages)
 

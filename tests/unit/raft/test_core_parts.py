@@ -280,3 +280,17 @@ def test_settings_that_cannot_work(settings: dict[str, object]) -> None:
     Config(**accepted)  # type: ignore[arg-type]
     with pytest.raises(ValueError):
         Config(**(accepted | settings))  # type: ignore[arg-type]
+
+
+def test_a_write_that_was_overtaken_does_not_count() -> None:
+    """While an entry is being written it is replaced, and then comes back: the write is of the first one."""
+    log = RaftLog(None, [Entry(1, 1)])
+    log.maybe_append(1, 1, [Entry(2, 2, b"a")], 1)
+    assert log.take_unwritten() == (Entry(2, 2, b"a"),)
+    log.maybe_append(1, 1, [Entry(2, 3, b"b")], 1)
+    log.maybe_append(1, 1, [Entry(2, 2, b"a")], 1)
+    log.mark_stable()
+    assert log.stable == 1
+    assert log.take_unwritten() == (Entry(2, 2, b"a"),)
+    log.mark_stable()
+    assert log.stable == 2

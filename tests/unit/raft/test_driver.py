@@ -563,6 +563,22 @@ async def test_a_single_voter_sends_heartbeats_to_its_learners(tmp_path: Path) -
     await cluster.stop()
 
 
+async def test_a_follower_can_be_told_that_its_leader_is_gone(tmp_path: Path) -> None:
+    leaders: list[int] = []
+    network = LocalNetwork()
+    driver = make_driver(tmp_path, Journal(), peers=(1, 2, 3), network=network, on_leader_change=leaders.append)
+    await driver.start()
+    driver.receive(Message(type=MessageType.HEARTBEAT, sender=2, to=1, term=5, commit=0))
+    while not leaders:
+        await asyncio.sleep(0)
+    assert leaders == [2]
+    driver.forget_leader()
+    while len(leaders) < 2:
+        await asyncio.sleep(0)
+    assert leaders == [2, 0]
+    await driver.stop()
+
+
 async def test_unexpected_messages_are_ignored(tmp_path: Path) -> None:
     journal = Journal()
     driver = make_driver(tmp_path, journal)
