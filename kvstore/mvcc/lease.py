@@ -180,6 +180,11 @@ class Lessor:
         self._start(lease, 0)
         return lease.ttl, cleared
 
+    def has_run_out(self, lease_id: int) -> bool:
+        """Whether a lease is there that has run out and only waits to be revoked."""
+        lease = self._leases.get(lease_id)
+        return lease is not None and lease.expiry <= self._monotonic()
+
     def expired(self, limit: int) -> list[int]:
         """Ids of at most `limit` leases that have run out, soonest first. They stay until revoked."""
         now = self._monotonic()

@@ -13,6 +13,8 @@ from kvstore.server.core import MemberCore
 
 __all__ = ["LeaseService"]
 
+REVOKED_CHECK_SECONDS = 0.05
+
 _ID_MASK = (1 << 63) - 1
 
 
@@ -50,13 +52,22 @@ class LeaseService:
         response = pb.LeaseKeepAliveResponse(ID=lease_id)
         core.headers.fill(response.header, core.store.revision)
         try:
+            await self._settled(lease_id)
             response.TTL, checkpointed = core.lessor.renew(lease_id)
         except LeaseNotFoundError:
             return response
         if checkpointed:
             cleared = pb.LeaseCheckpoint(ID=lease_id, remaining_TTL=0)
             await core.proposer.propose("lease_checkpoint", pb.LeaseCheckpointRequest(checkpoints=[cleared]))
+            if not core.lessor.exists(lease_id):  # revoked meanwhile
+                response.TTL = 0
         return response
+
+    async def _settled(self, lease_id: int) -> None:
+        """Return once a lease that has run out is gone: who hears that it is must not find its keys any more."""
+        lessor, clock = self._core.lessor, self._core.environment.clock
+        while lessor.primary and lessor.has_run_out(lease_id):
+            await clock.sleep(REVOKED_CHECK_SECONDS)
 
     async def lease_keep_alive(
         self, requests: AsyncIterator[pb.LeaseKeepAliveRequest], context: CallContext

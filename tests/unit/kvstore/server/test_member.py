@@ -537,6 +537,48 @@ async def test_leases_live_through_a_restart(start: StartMember) -> None:
     assert [answer.TTL for answer in answers] == [100, 0]
 
 
+async def test_a_lease_that_has_run_out_is_answered_when_its_keys_are_gone(start: StartMember) -> None:
+    class Clock(RealClock):
+        ahead = 0.0
+
+        def monotonic(self) -> float:
+            return time.monotonic() + self.ahead
+
+    clock = Clock()
+    member = await start(replace(real_environment(), clock=clock))
+    client = member.client()
+    lease = await client.lease_grant(pb.LeaseGrantRequest(TTL=500))
+    await put(member, b"a", lease=lease.ID)
+    consensus(member).held = True  # the revocation is under way, and not through
+    clock.ahead = 501.0
+    renewing = asyncio.ensure_future(member.services().lease.renew(lease.ID))
+    member._lease_keeper.revoke_expired()
+    while not member.core.proposer.pending_count:
+        await asyncio.sleep(0)
+    assert not renewing.done()
+    assert member.core.store.newest_kv(b"a") is not None
+    consensus(member).release()
+    assert (await renewing).TTL == 0
+    assert member.core.store.newest_kv(b"a") is None
+
+
+async def test_a_lease_revoked_while_its_checkpoint_is_cleared_is_not_renewed(member: Member) -> None:
+    client = member.client()
+    lease = await client.lease_grant(pb.LeaseGrantRequest(TTL=500))
+    member.core.lessor.checkpoint(lease.ID, 100)
+    fake = consensus(member)
+    fake.held = True
+    revoking = asyncio.ensure_future(client.lease_revoke(pb.LeaseRevokeRequest(ID=lease.ID)))
+    while member.core.proposer.pending_count < 1:
+        await asyncio.sleep(0)
+    renewing = asyncio.ensure_future(member.services().lease.renew(lease.ID))
+    while member.core.proposer.pending_count < 2:
+        await asyncio.sleep(0)
+    fake.release()
+    await revoking
+    assert (await renewing).TTL == 0
+
+
 async def test_many_leases_expire_together(start: StartMember) -> None:
     class Clock(RealClock):
         ahead = 0.0
