@@ -341,7 +341,7 @@ async def _assemble(
     alarms = Alarms(backend)
     alarms.restore()
     hub = WatchHub(store)
-    space = DiskSpace(data_dir.free_bytes)
+    space = DiskSpace(data_dir.free_bytes, clock)
     quota = Quota(backend, options.quota_backend_bytes, space.room_bytes)
     headers = HeaderSource(identity.cluster_id, identity.member_id)
     metrics = MemberMetrics()

@@ -25,12 +25,20 @@ COPIES = 2
 """What is under way is written to the log and to the database."""
 
 CHECK_SECONDS = 1.0
+"""How often the alarm is thought of without anybody writing."""
+
+ASK_SECONDS = 0.1
+"""How long it holds that there is plenty of room."""
+
+ROOMY_BYTES = 512 << 20
 
 logger = logging.getLogger(__name__)
 
 
 class DiskSpace:
     """Room for what clients write.
+
+    The disk is asked each time when there is little left, and otherwise now and then.
 
     Args:
         free_bytes: what the disk has left.
@@ -39,13 +47,20 @@ class DiskSpace:
         pending_bytes: tells how much is under way and on no disk yet.
     """
 
-    def __init__(self, free_bytes: Callable[[], int]) -> None:
-        self._free_bytes = free_bytes
+    def __init__(self, free_bytes: Callable[[], int], clock: Clock) -> None:
+        self._ask = free_bytes
+        self._clock = clock
+        self._free_bytes = 0
+        self._asked_at = 0.0
         self.pending_bytes: Callable[[], int] = lambda: 0
 
     def room_bytes(self) -> int:
         """What is left for clients; below 0 when the reserve is touched."""
-        return self._free_bytes() - DISK_RESERVE_BYTES - COPIES * self.pending_bytes()
+        now = self._clock.monotonic()
+        if self._free_bytes < ROOMY_BYTES or now - self._asked_at > ASK_SECONDS:
+            self._free_bytes = self._ask()
+            self._asked_at = now
+        return self._free_bytes - DISK_RESERVE_BYTES - COPIES * self.pending_bytes()
 
 
 class SpaceKeeper:

@@ -125,7 +125,7 @@ async def test_a_disk_that_fills_up(small_disk: Path) -> None:
 class FakeFiles(RealFileSystem):
     """A disk that says how much it has left."""
 
-    free = 1 << 40
+    free = 256 << 20  # so little that it is looked at with every write
 
     def free_bytes(self, path: str) -> int:
         return self.free
@@ -152,7 +152,7 @@ async def test_the_alarm_is_raised_once_and_disarmed_when_there_is_room(tmp_path
     assert core.consensus.commit_index == index, "refusals take room in the log"
     assert core.alarms.no_space
     assert (await client.range(pb.RangeRequest(key=b"a"))).kvs[0].value == b"2"
-    files.free = 1 << 40
+    files.free = 256 << 20
     with pytest.raises(EtcdError, match="space exceeded"):  # until an operator says that there is room again
         await client.put(pb.PutRequest(key=b"a", value=b"3"))
     alarm = pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, memberID=core.headers.member_id, alarm=pb.NOSPACE)
