@@ -29,17 +29,14 @@ class MiniEtcdProcess(EtcdProcess):
     @classmethod
     def start(cls, directory: Path, *, scheme: str = "http", flags: Sequence[str] = (), port: int = 0) -> Self:
         """See `EtcdProcess.start`; the data is in `directory / "etcd"` too."""
-        client_port, peer_port = free_ports(2)
+        (client_port,) = free_ports(1)
         client_url = f"{scheme}://127.0.0.1:{port or client_port}"
-        peer_url = f"http://127.0.0.1:{peer_port}"
         command = [
             *(sys.executable, "-m", "kvstore"),
             f"--data-dir={directory / 'etcd'}",
             f"--listen-client-urls={client_url}",
             f"--advertise-client-urls={client_url}",
-            f"--listen-peer-urls={peer_url}",
-            f"--initial-advertise-peer-urls={peer_url}",
-            f"--initial-cluster=default={peer_url}",
+            "--listen-peer-urls=http://127.0.0.1:0",
             *flags,
         ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT)
