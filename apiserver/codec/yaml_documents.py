@@ -22,6 +22,9 @@ _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BaseDumper: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 _MAX_DEPTH: Final = 1000
+_TOO_DEEP: Final = f"exceeded max depth of {_MAX_DEPTH}"
+# How newer parsers of PyYAML say that they have reached a limit of their own, which is no higher.
+_LIBYAML_TOO_DEEP: Final = "exceeded maximum nesting depth"
 # Nodes that aliases may add; the largest objects have some ten thousands.
 _MAX_ALIASED_NODES: Final = 100_000
 # Lines never break.
@@ -62,6 +65,8 @@ def parse_yaml(body: bytes, *, strict: bool) -> tuple[Any, list[str]]:
 
 def _problem(error: Exception) -> str:
     """The position and the problem of a syntax error, on one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem == _LIBYAML_TOO_DEEP:
+        return _TOO_DEEP
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem or error.context}"
     return " ".join(str(error).split())
@@ -87,7 +92,7 @@ class _Builder:
             self._put(self._copy(event), event)
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(self._stack) >= _MAX_DEPTH:
-                raise DecodeError(f"error converting YAML to JSON: yaml: exceeded max depth of {_MAX_DEPTH}")
+                raise DecodeError(f"error converting YAML to JSON: yaml: {_TOO_DEEP}")
             self._stack.append(_Open(event))
         elif isinstance(event, yaml.CollectionEndEvent):
             closed = self._stack.pop()

@@ -127,6 +127,28 @@ class WAL:
         """Whether the directory holds a log."""
         return bool(_segment_names(files, directory))
 
+    @staticmethod
+    def metadata_of(files: FileSystem, directory: str) -> bytes | None:
+        """What the log in the directory was made with, read without opening it; None when there is no log.
+
+        Raises:
+            CorruptLogError: the log is damaged before its metadata, or has none.
+            OSError: the disk's.
+        """
+        names = _segment_names(files, directory)
+        if not names:
+            return None
+        path = f"{directory}/{names[0]}"
+        file = files.open(path, "rb")
+        try:
+            reader = SegmentReader(file, path, 0, is_last=len(names) == 1)
+            for record in reader.records():
+                if record.type == RecordType.METADATA:
+                    return record.data
+        finally:
+            file.close()
+        raise CorruptLogError(path, reader.offset, "the log has no metadata")
+
     @classmethod
     def create(
         cls, files: FileSystem, directory: str, metadata: bytes = b"", *, segment_bytes: int = SEGMENT_BYTES
