@@ -19,6 +19,7 @@ _PROXIES = ("gateway", "grpc-proxy")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status: 0 after a clean stop, 1 when it cannot start or fails, 2 for a malformed line."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what matters of it stands in our own log
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in _COMMANDS:
         from kvstore.app.commands import run_command

@@ -43,6 +43,10 @@ class UnexpectedMessageError(RaftError):
     """A message that a peer may not send: a local one, or an answer from who is not a member."""
 
 
+class PeerPortError(RaftError):
+    """Peers cannot be listened for: the address is taken, or is none of ours."""
+
+
 class DataDirInUseError(RaftError):
     """Another process has the log open."""
 

@@ -38,6 +38,9 @@ class _Echo:
                 if not future.done():
                     future.set_result(None)
 
+    def admits(self, entry: Entry, change: ConfChangeV2) -> bool:
+        return True
+
     def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
         pass
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from kvstore.app.corruption_checks import CorruptionChecks
 from kvstore.app.options import Options
 from kvstore.apply import Alarms, Applier, HeaderSource, Membership, Quota, StateMachine
-from kvstore.apply import Member as ClusterMember
 from kvstore.auth import AuthStore
 from kvstore.backend import FLUSH_INTERVAL_SECONDS, FLUSH_OPERATIONS, BackendError, LMDBBackend
 from kvstore.client.in_process import InProcessClient
 from kvstore.environment import Environment
-from kvstore.errors import EtcdError
+from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import membership_pb2
 from kvstore.mvcc import Lessor, Store, WatchHub
 from kvstore.server import catalogue
@@ -23,6 +22,7 @@ from kvstore.server.access import Access
 from kvstore.server.apply_timer import ApplyTimer
 from kvstore.server.auth import AuthService
 from kvstore.server.auto_compaction import AutoCompaction
+from kvstore.server.bootstrap import Beginning, BootstrapError, begin
 from kvstore.server.cluster import ClusterService
 from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartConsensus
@@ -33,33 +33,42 @@ from kvstore.server.data_dir import DataDir, DataDirError
 from kvstore.server.disk_space import DiskSpace, SpaceKeeper
 from kvstore.server.downgrade import VersionMonitor
 from kvstore.server.election import ElectionService
-from kvstore.server.identity import Identity, derive_identity, parse_initial_cluster
+from kvstore.server.identity import Identity
 from kvstore.server.kv import KVService
+from kvstore.server.leader_loss import LeaderLoss
+from kvstore.server.learner_gate import LearnerGate, LearnerView
 from kvstore.server.lease import LeaseService
 from kvstore.server.lease_keeper import LeaseKeeper
 from kvstore.server.lock import LockService
-from kvstore.server.machine import LoggedMachine
+from kvstore.server.machine import CONF_STATE_KEY, LoggedMachine
 from kvstore.server.maintenance import MaintenanceService
 from kvstore.server.metrics import MemberMetrics
 from kvstore.server.passwords import PasswordHasher
+from kvstore.server.peer_answers import PeerAnswers
+from kvstore.server.peers import LeaderCalls, PeerSettings
 from kvstore.server.progress import ProgressReporter
 from kvstore.server.proposer import Proposer
 from kvstore.server.request_ids import RequestIds
 from kvstore.server.snapshotter import Snapshotter
 from kvstore.server.tokens import parse_token_options
 from kvstore.server.watch import WatchService
-from raft.errors import RaftError
+from raft.errors import PeerPortError, RaftError
+from raft.wal import WAL
 
-__all__ = ["Member", "Options", "Services", "StartError", "start_member"]
+__all__ = ["Member", "Options", "RemovedError", "Services", "StartError", "start_member"]
 
-_IDENTITY_KEY = b"local"
-"""In the `cluster` bucket: the same bytes as the log's metadata."""
+REMOVED_PAUSE_SECONDS = 1.0
+"""How long a removed member stays, so that the others can learn of the removal from it."""
 
 logger = logging.getLogger(__name__)
 
 
 class StartError(Exception):
     """A member cannot start; the message is for whoever started it."""
+
+
+class RemovedError(Exception):
+    """The member was removed from its cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +84,9 @@ class Services:
     lock: LockService
     election: ElectionService
 
-    def by_name(self) -> Mapping[str, object]:
-        """The services by full name, as a front wants them."""
-        return {
+    def by_name(self, member: LearnerView) -> Mapping[str, object]:
+        """The services by full name, as a front wants them; they refuse nearly everything while `member` learns."""
+        services = {
             "etcdserverpb.KV": self.kv,
             "etcdserverpb.Watch": self.watch,
             "etcdserverpb.Lease": self.lease,
@@ -87,6 +96,7 @@ class Services:
             "v3lockpb.Lock": self.lock,
             "v3electionpb.Election": self.election,
         }
+        return {name: LearnerGate(service, member) for name, service in services.items()}
 
 
 class Member:
@@ -108,6 +118,7 @@ class Member:
         machine: LoggedMachine,
         failed: asyncio.Future[None],
         metrics: MemberMetrics,
+        answers: PeerAnswers,
     ) -> None:
         self.core = core
         self.metrics = metrics
@@ -120,12 +131,14 @@ class Member:
         kv, watch, lease = KVService(core), WatchService(core), LeaseService(core)
         contention = Contention(kv, watch, lease)
         self.corruption_checks = CorruptionChecks.of(core, options)
+        cluster, maintenance = ClusterService(core), MaintenanceService(core, self.corruption_checks.hashes)
+        answers.begin(cluster, lease, maintenance)
         self._services = Services(
             kv,
             watch,
             lease,
-            ClusterService(core),
-            MaintenanceService(core, self.corruption_checks.hashes),
+            cluster,
+            maintenance,
             AuthService(core),
             LockService(core, contention),
             ElectionService(core, contention),
@@ -142,6 +155,32 @@ class Member:
         self._space_alarm: asyncio.Task[None] | None = None
         self._stopped = False
         failed.add_done_callback(self._on_failure)
+        machine.on_leadership = self._on_leadership
+        machine.on_removed = self._on_removed
+        machine.on_restored = self._on_restored
+
+    def _on_leadership(self, is_leader: bool) -> None:
+        core = self.core
+        core.proposer.note_leader_change()
+        core.leader_loss.leader_is(core.consensus.leader_id)
+        if len(core.membership.members()) == 1:
+            return
+        logger.info(
+            "leader changed",
+            extra={"fields": {"leader-id": f"{core.consensus.leader_id:x}", "term": core.consensus.term}},
+        )
+
+    def _on_removed(self) -> None:
+        """The cluster goes on without this member, which stops once the others had time to notice."""
+        error = RemovedError(
+            "the member has been permanently removed from the cluster; its data directory is of no use"
+        )
+        self.core.environment.clock.call_later(
+            REMOVED_PAUSE_SECONDS, lambda: None if self.failed.done() else self.failed.set_exception(error)
+        )
+
+    def _on_restored(self) -> None:
+        self._continue_compaction()
 
     def _on_failure(self, _: asyncio.Future[None]) -> None:
         """Whoever waits is told at once; reads that need no leader go on until `stop`."""
@@ -185,6 +224,10 @@ class Member:
         self._version_monitor.start()
         self.corruption_checks.start()
         self._space_keeper.start()
+        self._continue_compaction()
+        self.core.leader_loss.leader_is(self.core.consensus.leader_id)
+
+    def _continue_compaction(self) -> None:
         pending = self.core.store.pending_compaction()
         if pending is not None:
             self.core.compactor.start(self.core.store.compact_revision, pending)
@@ -215,11 +258,24 @@ class Member:
         await self.publish()
         await self.core.proposer.linearize()
 
+    async def join(self) -> None:
+        """Return when `ready` has; a cluster may take any time to come together."""
+        while True:
+            try:
+                return await self.ready()
+            except EtcdError as error:
+                logger.warning(
+                    "failed to publish local member to cluster through raft",
+                    extra={"fields": {"local-member-id": f"{self.identity.member_id:x}", "error": error.message}},
+                )
+
     async def stop(self) -> None:
         """Refuse what comes, stop, and write what is left to write. Harmless when stopped already."""
         if self._stopped:
             return
         self._stopped = True
+        await self._hand_over()
+        self.core.leader_loss.stop()
         self._services.watch.end_all(catalogue.STOPPED.error())
         for part in (
             self._lease_keeper,
@@ -241,6 +297,18 @@ class Member:
         except BackendError as error:  # nothing is lost: the log has it, and the next start reads more of the log
             logger.warning("failed to write the database", extra={"fields": {"error": str(error)}})
         self._data_dir.release()
+
+
+    async def _hand_over(self) -> None:
+        """Let somebody else lead, rather than have the others wait until they miss us."""
+        core = self.core
+        if not core.consensus.is_leader or len(core.membership.voters()) < 2 or self.failed.done():
+            return
+        matches = core.consensus.matches() or {}
+        others = [voter.member_id for voter in core.membership.voters() if voter.member_id != core.headers.member_id]
+        connected = [member_id for member_id in others if core.consensus.connected_seconds(member_id) is not None]
+        if connected:
+            await core.consensus.transfer_leadership(max(connected, key=lambda member_id: matches.get(member_id, 0)))
 
 
 async def start_member(
@@ -286,11 +354,11 @@ async def _start(
     except BackendError as error:
         raise StartError(f"cannot open the database: {error}") from error
     try:
-        membership = Membership(backend)
+        membership = Membership(backend, options.max_learners)
         membership.restore()
-        identity = await _identity(options, backend, membership)
-        return await _assemble(options, environment, data_dir, backend, membership, identity, start_consensus)
-    except ValueError as error:
+        beginning = await _begin(options, environment, data_dir, membership)
+        return await _assemble(options, environment, data_dir, backend, membership, beginning, start_consensus)
+    except (ValueError, BootstrapError, PeerPortError) as error:
         await backend.close()
         raise StartError(str(error)) from error
     except (RaftError, OSError) as error:
@@ -301,26 +369,19 @@ async def _start(
         raise
 
 
-async def _identity(options: Options, backend: LMDBBackend, membership: Membership) -> Identity:
-    """Who this member is: as the database has it, or on first start as the flags say, which is then written down."""
-    stored = backend.get("cluster", _IDENTITY_KEY)
-    if stored is not None:
-        return Identity.decode(stored)
-    peer_urls = options.initial_advertise_peer_urls
-    initial = options.initial_cluster or ",".join(f"{options.name}={url}" for url in peer_urls)
-    members = parse_initial_cluster(initial)
-    identity = derive_identity(members, options.name, options.initial_cluster_token)
-    if sorted(members[options.name]) != sorted(peer_urls):
-        raise ValueError(
-            f"--initial-cluster has {','.join(members[options.name])} but missing from "
-            f"--initial-advertise-peer-urls={','.join(peer_urls)}"
-        )
-    for name, urls in members.items():
-        member_id = derive_identity(members, name, options.initial_cluster_token).member_id
-        membership.put(ClusterMember(member_id, peer_urls=tuple(sorted(urls))))
-    backend.put("cluster", _IDENTITY_KEY, identity.encode())
-    await backend.flush()
-    return identity
+async def _begin(options: Options, environment: Environment, data_dir: DataDir, membership: Membership) -> Beginning:
+    """Who this member is: as its log has it, or on first start as the flags and the other members say."""
+    metadata = WAL.metadata_of(environment.files, data_dir.wal_path)
+    flags = options.cluster_flags()
+    if metadata is not None or len(flags.initial_cluster) == 1:
+        return await begin(flags, metadata, membership.members(), _nobody_to_ask)
+    from kvstore.server.peer_port import asking_url
+
+    return await begin(flags, metadata, (), asking_url(environment, options.peer_tls))
+
+
+async def _nobody_to_ask(url: str, method: str, request: bytes, timeout_seconds: float) -> bytes:
+    raise EtcdError(StatusCode.UNAVAILABLE, f"{url} is not asked")
 
 
 async def _assemble(
@@ -329,10 +390,10 @@ async def _assemble(
     data_dir: DataDir,
     backend: LMDBBackend,
     membership: Membership,
-    identity: Identity,
+    beginning: Beginning,
     start_consensus: StartConsensus,
 ) -> Member:
-    clock = environment.clock
+    clock, identity = environment.clock, beginning.identity
     lessor = Lessor(backend, clock.monotonic, options.minimum_lease_ttl_seconds)
     lessor.restore()
     store = Store(backend, lessor)
@@ -359,15 +420,31 @@ async def _assemble(
         metrics, clock.monotonic, options.request_timeout_seconds, options.warning_apply_seconds
     )
     backend.on_flush = metrics.backend_commit_seconds.observe
-    machine = LoggedMachine(state_machine, lessor, headers, metrics, options.election_timeout_ms / 1000)
+    machine = LoggedMachine(
+        state_machine,
+        backend,
+        hub,
+        membership,
+        lessor,
+        (lessor, store, alarms, membership, auth, state_machine),
+        headers,
+        metrics,
+        compactor,
+        options.election_timeout_ms / 1000,
+    )
+    answers = PeerAnswers()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     failed.add_done_callback(lambda future: future.cancelled() or future.exception())  # nobody need look at it
     settings = ConsensusSettings(
         identity=identity,
-        peer_urls={member.member_id: member.peer_urls for member in membership.members()},
+        founders=beginning.founders,
+        known=beginning.known,
+        peers=_peer_settings(options, answers, membership),
         wal_path=data_dir.wal_path,
         snap_path=data_dir.snap_path,
         applied_index=state_machine.applied_index,
+        conf_state=backend.get("meta", CONF_STATE_KEY) or b"",
+        force_new_cluster=options.force_new_cluster,
         heartbeat_interval_ms=options.heartbeat_interval_ms,
         election_timeout_ms=options.election_timeout_ms,
         catch_up_entries=options.snapshot_catchup_entries,
@@ -377,7 +454,7 @@ async def _assemble(
         on_sync=metrics.wal_fsync_seconds.observe,
         on_fatal=lambda error: None if failed.done() else failed.set_exception(error),
     )
-    consensus = await start_consensus(settings, machine, environment)
+    consensus = await start_consensus(settings, machine, backend, environment)
     machine.snapshotter = Snapshotter(
         state_machine,
         backend,
@@ -394,6 +471,7 @@ async def _assemble(
         timeout_seconds=options.request_timeout_seconds,
         request_bytes_max=options.max_request_bytes,
         request_seconds=metrics.request_seconds,
+        changes=machine.changes,
     )
     space.pending_bytes = lambda: proposer.pending_bytes
     core = MemberCore(
@@ -413,12 +491,15 @@ async def _assemble(
         consensus,
         proposer,
         compactor,
+        LeaderCalls(consensus, consensus.call_peer, clock, options.request_timeout_seconds),
+        LeaderLoss(clock, options.election_timeout_ms / 1000),
         options.max_txn_ops,
         options.max_request_bytes,
         metrics,
         options.warning_apply_seconds,
+        options.strict_reconfig_check,
     )
-    member = Member(options, core, consensus, data_dir, space, machine, failed, metrics)
+    member = Member(options, core, consensus, data_dir, space, machine, failed, metrics, answers)
     apply_timer.on_no_space = member.notice_no_space
     try:
         await member.corruption_checks.initial()
@@ -426,13 +507,19 @@ async def _assemble(
         await member.stop()
         raise StartError(str(error)) from error
     member.start()
-    if len(membership.members()) == 1:
+    if len(beginning.known) == 1:
         try:
             await member.ready()
         except EtcdError as error:
             await member.stop()
             raise StartError(f"the member did not become ready: {error.message}") from error
     return member
+
+
+def _peer_settings(options: Options, answers: PeerAnswers, membership: Membership) -> PeerSettings | None:
+    if not options.listen_peer_urls:
+        return None
+    return PeerSettings(options.listen_peer_urls, options.peer_tls, answers.handlers(), membership.was_removed)
 
 
 def _log_backend_error(error: Exception) -> None:

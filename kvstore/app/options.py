@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kvstore.app.features import FEATURES
 from kvstore.server.auto_compaction import Retention
+from kvstore.server.bootstrap import ClusterFlags, parse_cluster
 from kvstore.server.compactor import PAUSE_SECONDS
 from kvstore.server.passwords import DEFAULT_BCRYPT_COST
 from kvstore.server.progress import DEFAULT_PROGRESS_INTERVAL_SECONDS
@@ -15,6 +17,9 @@ from kvstore.server.proposer import DEFAULT_REQUEST_BYTES_MAX
 from kvstore.server.snapshotter import DEFAULT_CATCH_UP_ENTRIES, DEFAULT_SNAPSHOT_COUNT
 from kvstore.server.tokens import DEFAULT_TOKEN_TTL_SECONDS
 from kvstore.server.validation import DEFAULT_TXN_OPERATIONS_MAX
+
+if TYPE_CHECKING:
+    from raft.runtime.peer_tls import PeerTLS
 
 __all__ = ["Options"]
 
@@ -30,6 +35,8 @@ class Options:
         data_dir: "" means `<name>.etcd`.
         initial_cluster: `name=peer URL,…`; "" means this member alone.
         initial_cluster_state: "new", or "existing" to join a cluster that runs.
+        listen_peer_urls: where other members reach this one; nobody can join a member that has none.
+        peer_tls: certificates between members.
         force_new_cluster: keep the data, forget the other members.
         quota_backend_bytes: 0 means 2 GiB, negative no limit.
         lease_checkpoint_interval_seconds: None leaves remaining times to the leader's memory.
@@ -48,6 +55,8 @@ class Options:
     initial_cluster_state: str = "new"
     initial_cluster_token: str = "etcd-cluster"  # noqa: S105  a name, not a secret
     initial_advertise_peer_urls: tuple[str, ...] = (DEFAULT_PEER_URL,)
+    listen_peer_urls: tuple[str, ...] = ()
+    peer_tls: PeerTLS | None = None
     advertise_client_urls: tuple[str, ...] = (DEFAULT_CLIENT_URL,)
     heartbeat_interval_ms: int = 50
     election_timeout_ms: int = 150
@@ -84,6 +93,19 @@ class Options:
     def data_path(self) -> str:
         """Where the member keeps everything."""
         return self.data_dir or f"{self.name}.etcd"
+
+    def cluster_flags(self) -> ClusterFlags:
+        """What is said about the cluster.
+
+        Raises:
+            BootstrapError: it makes no sense.
+        """
+        alone = ",".join(f"{self.name}={url}" for url in self.initial_advertise_peer_urls)
+        cluster = parse_cluster(self.initial_cluster or alone)
+        existing = self.initial_cluster_state == "existing"
+        return ClusterFlags(
+            self.name, cluster, self.initial_cluster_token, existing, self.initial_advertise_peer_urls
+        )
 
     @property
     def minimum_lease_ttl_seconds(self) -> int:

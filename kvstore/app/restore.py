@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 
-from kvstore.apply import Member, Membership
+from kvstore.apply import Member, Membership, MembershipChange, MembershipChangeKind
 from kvstore.backend import KEY_BUCKET, BackendError, MemoryBackend, write_lmdb_file
 from kvstore.environment import Environment, FileSystem
 from kvstore.etcdpb import kv_pb2, lease_pb2
@@ -30,7 +30,7 @@ from kvstore.mvcc import Revision, decode_revision, encode_revision
 from kvstore.server.identity import Identity, check_founding, derive_identity, member_id_of, parse_initial_cluster
 from kvstore.snapshot import SavedSnapshot, SnapshotError
 from kvstore.snapshot.saved import verify_digest
-from kvstore.snapshot.schema import BUCKET_NAMES, IDENTITY_KEY
+from kvstore.snapshot.schema import BUCKET_NAMES
 from raft.core import ConfChange, ConfChangeType, ConfState, Entry, HardState
 from raft.errors import RaftError
 from raft.wal import WAL, SnapshotMark
@@ -132,7 +132,7 @@ def _restore(
         if options.wal_dir:
             unfinished_wal = _beside(options.wal_dir)
         files.makedirs(f"{unfinished}/member/snap")
-        rows = _Rows(snapshot, identity, founders, options.revision_bump)
+        rows = _Rows(snapshot, founders, options.revision_bump)
         write_lmdb_file(f"{unfinished}/member/snap/db", rows.buckets(), progress)
         _write_log(files, unfinished_wal, identity, founders)
         for directory in (f"{unfinished}/member/snap", f"{unfinished}/member", unfinished):
@@ -161,9 +161,8 @@ def _beside(path: str) -> str:
 class _Rows:
     """The rows of the new database."""
 
-    def __init__(self, snapshot: SavedSnapshot, identity: Identity, founders: list[Member], bump: int) -> None:
+    def __init__(self, snapshot: SavedSnapshot, founders: list[Member], bump: int) -> None:
         self._snapshot = snapshot
-        self._identity = identity
         self._founders = founders
         self._bump = bump
         self._newest = Revision(0, 0)
@@ -175,7 +174,6 @@ class _Rows:
             "meta": self._meta,
             "lease": self._leases,
             "alarm": self._alarms,
-            "cluster": self._cluster,
             "members": self._members,
             "members_removed": list,
         }
@@ -225,14 +223,11 @@ class _Rows:
             _checked(key, key, pb.AlarmMember.FromString)
             yield key, value
 
-    def _cluster(self) -> list[Row]:
-        return sorted({**dict(self._snapshot.rows("cluster")), IDENTITY_KEY: self._identity.encode()}.items())
-
     def _members(self) -> list[Row]:
         backend = MemoryBackend()
         membership = Membership(backend)
         for member in self._founders:
-            membership.put(member)
+            membership.carry_out(MembershipChange(MembershipChangeKind.ADD, member))
         return sorted(backend.items("members"))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kvstore.app.auto_tls import with_generated_certificates
-from kvstore.app.member import Member, StartError, start_member
+from kvstore.app.member import Member, RemovedError, StartError, start_member
 from kvstore.app.settings import Settings
 from kvstore.app.status import MemberStatus
 from kvstore.environment import Environment
@@ -49,17 +49,41 @@ async def _serve(settings: Settings, environment: Environment, told: asyncio.Fut
     member = await start_member(options, environment)
     ports = _Ports(member, environment)
     try:
+        if not await _joined(member, told):
+            return
         await ports.open(settings)
         gc.collect()
         gc.freeze()  # what start-up made stays; the collector need not look at it again
         await asyncio.wait([told, member.failed], return_when=asyncio.FIRST_COMPLETED)
-        if member.failed.done():
-            raise StartError(f"the member has failed: {member.failed.exception()}")
+        _check_failed(member)
         _log("closing etcd server", name=options.name, **{"data-dir": options.data_path})
     finally:
         # The ports first, so that nobody is told «server stopped» who could still be answered.
         await ports.close()
         await member.stop()
+
+
+async def _joined(member: Member, told: asyncio.Future[None]) -> bool:
+    """Wait until the member has found the others and a leader; False when it was told to stop meanwhile."""
+    joining = asyncio.get_running_loop().create_task(member.join())
+    try:
+        await asyncio.wait([joining, told, member.failed], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        joining.cancel()
+        await asyncio.wait([joining])
+    _check_failed(member)
+    return not told.done()
+
+
+def _check_failed(member: Member) -> None:
+    """Raise StartError when the member has failed; one that was removed from its cluster has only come to its end."""
+    if not member.failed.done():
+        return
+    error = member.failed.exception()
+    if isinstance(error, RemovedError):
+        logger.warning(str(error), extra={"fields": {"local-member-id": f"{member.identity.member_id:x}"}})
+    else:
+        raise StartError(f"the member has failed: {error}")
 
 
 def _warn_of_open_directory(path: str) -> None:
@@ -112,7 +136,7 @@ class _Ports:
 
     def _client_front(self, settings: Settings, *, grpc: bool = True, http: bool = True) -> Front:
         front = build_front(
-            self._member.services().by_name(),
+            self._member.services().by_name(self._member.core),
             grpc=grpc,
             health=self._health,
             member=self._status if http else None,

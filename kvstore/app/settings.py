@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kvstore.app.features import EARLIER_FLAGS_OF_FEATURES
 from kvstore.app.flags import FlagError, ParsedFlags
@@ -13,6 +14,9 @@ from kvstore.app.validation import check_flags
 from kvstore.front import AccessControl, FrontLimits, ServerTLS, SocketOptions
 from kvstore.server.auto_compaction import parse_retention
 from kvstore.server.identity import parse_initial_cluster
+
+if TYPE_CHECKING:
+    from raft.runtime.peer_tls import PeerTLS
 
 __all__ = ["AutoTLS", "Discovery", "PeerTLSFiles", "Settings", "log_settings_of", "settings_of"]
 
@@ -155,8 +159,6 @@ def _options(flags: ParsedFlags) -> Options:
         members = parse_initial_cluster(flags["initial-cluster"])
     except ValueError as error:
         raise FlagError(str(error)) from None
-    if len(members) > 1:
-        raise FlagError("--initial-cluster names several members; this version runs a member alone")
     features = _features(flags)
     return Options(
         name=flags["name"],
@@ -166,6 +168,8 @@ def _options(flags: ParsedFlags) -> Options:
         initial_cluster_state=flags["initial-cluster-state"],
         initial_cluster_token=flags["initial-cluster-token"],
         initial_advertise_peer_urls=_peer_urls(flags, members),
+        listen_peer_urls=flags["listen-peer-urls"],
+        peer_tls=_transport_tls(_peer_tls(flags)),
         advertise_client_urls=flags["advertise-client-urls"],
         heartbeat_interval_ms=flags["heartbeat-interval"],
         election_timeout_ms=max(flags["election-timeout"], 2 * flags["heartbeat-interval"]),
@@ -261,6 +265,29 @@ def _peer_tls(flags: ParsedFlags) -> PeerTLSFiles:
         min_version=flags["tls-min-version"],
         max_version=flags["tls-max-version"],
     )
+
+
+def _transport_tls(files: PeerTLSFiles) -> PeerTLS | None:
+    """The same, as the transport between members takes it."""
+    if not files:
+        return None
+    from raft.runtime.peer_tls import PeerTLS
+
+    try:
+        return PeerTLS(
+            files.cert,
+            files.key,
+            files.trusted_ca or None,
+            files.client_cert or None,
+            files.client_key or None,
+            files.client_cert_auth,
+            files.crl or None,
+            files.allowed_cn,
+            files.allowed_hostname,
+            files.skip_client_san_verification,
+        )
+    except ValueError as error:
+        raise FlagError(str(error)) from None
 
 
 def _auto_tls(flags: ParsedFlags) -> AutoTLS:

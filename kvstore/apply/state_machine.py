@@ -53,9 +53,10 @@ class Proposal:
         waiter: who asked.
         deadline: on the proposer's clock.
         caller: whom the entry's header names.
+        number: what consensus calls it, in the order of proposing; -1 before.
     """
 
-    __slots__ = ("caller", "deadline", "field", "request", "waiter")
+    __slots__ = ("caller", "deadline", "field", "number", "request", "waiter")
 
     def __init__(self, field: str, request: Any, waiter: Waiter, deadline: float, caller: AuthInfo = ANONYMOUS) -> None:
         self.field = field
@@ -63,6 +64,7 @@ class Proposal:
         self.waiter = waiter
         self.deadline = deadline
         self.caller = caller
+        self.number = -1
 
 
 class ApplyObserver(Protocol):
@@ -83,6 +85,7 @@ class StateMachine:
         applied_index: of the newest entry applied; it is stored with what the entry changed.
         applied_bytes: of the entries applied since the start.
         proposals: requests proposed here and not applied yet, by the bytes proposed, oldest first.
+        on_new_term: called with the term after a batch of entries with the first one of a new term was applied.
     """
 
     def __init__(self, applier: Applier, backend: Backend, hub: WatchHub) -> None:
@@ -94,8 +97,15 @@ class StateMachine:
         self.observer: ApplyObserver | None = None
         self.proposals: dict[bytes, Proposal] = {}
         self.applied_bytes = 0
-        self.applied_index = _stored_number(backend, APPLIED_INDEX_KEY)
-        self.applied_term = _stored_number(backend, APPLIED_TERM_KEY)
+        self.on_new_term: Callable[[int], None] = lambda term: None
+        self.restore()
+
+    def restore(self) -> None:
+        """Read how far the database is; to be called again when it was replaced."""
+        self.applied_index = _stored_number(self._backend, APPLIED_INDEX_KEY)
+        self.applied_term = _stored_number(self._backend, APPLIED_TERM_KEY)
+        if self._waiters:
+            self._wake_waiters()
 
     def apply(self, entries: Sequence[CommittedEntry]) -> None:
         """Apply committed entries; ones applied before a restart are skipped.
@@ -103,6 +113,7 @@ class StateMachine:
         Events go out and callers are answered once, after the whole batch.
         """
         settled: list[tuple[Waiter, Any]] = []
+        term_before = self.applied_term
         self._applier.quota.refresh()
         observer = self.observer
         if observer is not None:
@@ -130,6 +141,8 @@ class StateMachine:
                 waiter.set_result(result)
         if self._waiters:
             self._wake_waiters()
+        if self.applied_term != term_before:
+            self.on_new_term(self.applied_term)
 
     def note_applied(self, index: int, term: int) -> None:
         """Note an entry that changes nothing here, a membership change for one."""

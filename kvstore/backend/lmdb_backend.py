@@ -371,6 +371,16 @@ class LMDBBackend:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._copy, compacted)
             self._replace(compacted)
 
+    async def replace(self, path: str) -> None:
+        """Put another database file in the place of this one; what was written here is forgotten, buffers included.
+
+        Raises:
+            BackendError: the file is no LMDB database.
+        """
+        async with self._exclusive:
+            self._buffer, self._flushing = WriteBuffer(), WriteBuffer()
+            self._replace(path)
+
     def _replace(self, path: str) -> None:
         self._read.abort()
         self._env.close()

@@ -6,7 +6,17 @@ gets its code and text.
 
 from __future__ import annotations
 
-from kvstore.apply import CorruptError, NoSpaceError, UnknownRequestError
+from kvstore.apply import (
+    CorruptError,
+    IdExistsError,
+    IdNotFoundError,
+    IdRemovedError,
+    NoSpaceError,
+    NotLearnerError,
+    PeerUrlExistsError,
+    TooManyLearnersError,
+    UnknownRequestError,
+)
 from kvstore.auth import (
     AuthFailedError,
     AuthNotEnabledError,
@@ -157,6 +167,12 @@ _OF_STORE_ERRORS: dict[type[StoreError], Refusal] = {
     OldAuthRevisionError: AUTH_OLD_REVISION,
     InvalidTokenError: INVALID_AUTH_TOKEN,
     InvalidAuthManagementError: INVALID_AUTH_MANAGEMENT,
+    IdExistsError: MEMBER_EXISTS,
+    IdNotFoundError: MEMBER_NOT_FOUND,
+    IdRemovedError: MEMBER_NOT_FOUND,
+    NotLearnerError: MEMBER_NOT_LEARNER,
+    PeerUrlExistsError: PEER_URLS_EXIST,
+    TooManyLearnersError: TOO_MANY_LEARNERS,
 }
 
 

@@ -47,10 +47,11 @@ class Compactor:
             await asyncio.shield(self._last)
 
     async def stop(self) -> None:
-        """Leave the rest to the next start."""
-        if self._last is not None:
-            self._last.cancel()
-            await asyncio.wait([self._last])
+        """Leave the rest to `Store.pending_compaction`."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.cancel()
+            await asyncio.wait([last])
 
     async def _run(self, before: asyncio.Task[None] | None, revision: int, work: Iterator[None]) -> None:
         if before is not None:

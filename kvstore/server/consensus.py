@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kvstore.apply import CommittedEntry
+from kvstore.apply import CommittedEntry, Member, MembershipChange
+from kvstore.backend import LMDBBackend
 from kvstore.environment import Environment
 from kvstore.server.identity import Identity
+from kvstore.server.peers import PeerSettings
 
 __all__ = ["Consensus", "ConsensusSettings", "ReplicatedMachine", "RunningConsensus", "StartConsensus"]
 
@@ -16,8 +18,17 @@ __all__ = ["Consensus", "ConsensusSettings", "ReplicatedMachine", "RunningConsen
 class Consensus(Protocol):
     """The log, seen by the services."""
 
-    def propose(self, data: bytes) -> None:
-        """Ask for `data` to be appended to the log. Never blocks; the entry may also never come."""
+    def propose(self, data: bytes) -> int:
+        """Ask for `data` to be appended to the log. Never blocks; the entry may also never come.
+
+        Returns the number by which `lost_before` knows it; numbers rise.
+        """
+
+    def lost_before(self, term: int) -> range:
+        """The numbers of proposals that, if not applied when the first entry of `term` is, never will be."""
+
+    def propose_change(self, change: MembershipChange, request_id: int) -> None:
+        """Ask for a change of membership; like `propose`."""
 
     async def read_index(self) -> int:
         """An index such that whoever has applied it has seen everything acknowledged before this call.
@@ -27,6 +38,19 @@ class Consensus(Protocol):
 
     async def transfer_leadership(self, target_id: int) -> None:
         """Hand the lead to another voter; returns when it leads."""
+
+    def matches(self) -> Mapping[int, int] | None:
+        """How far each member's log agrees with the leader's, by member id; None where this member does not lead."""
+
+    def connected_seconds(self, member_id: int) -> float | None:
+        """For how long the other member has been reachable; None when it is not."""
+
+    async def call_peer(self, member_id: int, method: str, request: bytes, timeout_seconds: float) -> bytes:
+        """Ask another member something beside the log.
+
+        Raises:
+            EtcdError: its refusal, or UNAVAILABLE when it cannot be reached.
+        """
 
     @property
     def leader_id(self) -> int:
@@ -61,8 +85,21 @@ class ReplicatedMachine(Protocol):
     def apply(self, entries: Sequence[CommittedEntry]) -> None:
         """Apply committed entries, in order."""
 
-    def conf_changed(self, index: int, term: int) -> None:
-        """The entry at `index` changed the membership."""
+    def admits(self, change: MembershipChange, request_id: int) -> bool:
+        """Whether a committed change of membership may take effect."""
+
+    def membership_changed(
+        self, index: int, term: int, change: MembershipChange | None, request_id: int, conf_state: bytes
+    ) -> None:
+        """The entry at `index` changed the membership; None when it was not admitted.
+
+        `conf_state` is to be kept with the applied index, and handed back after a restart.
+        """
+
+    async def restore(self, index: int, path: str) -> Sequence[Member]:
+        """The database file at `path`, as of the entry at `index`, takes the place of everything; returns the members
+        as of then.
+        """
 
     def leadership_changed(self, is_leader: bool, term: int) -> None:
         """This member began or ceased to lead, or heard of a new term."""
@@ -73,18 +110,26 @@ class ConsensusSettings:
     """How to start: who we are, who the members are, where the log is.
 
     Attributes:
-        peer_urls: peer URLs of the initial members, by id.
+        founders: the members that found the cluster; nobody when this one goes on, or joins.
+        known: the members to connect to at first; later ones come by the log.
+        peers: how to reach them, and be reached; None for a member that will always be alone.
         applied_index: the newest index the database holds; entries up to it are not applied again.
+        conf_state: as `ReplicatedMachine.membership_changed` was given it, at `applied_index`; empty before the first.
+        force_new_cluster: forget every other member.
         sync: whether the log is synced to disk before a write is acknowledged.
         on_fatal: called when the log can no longer be written.
         on_sync: called with the seconds each write to the log took until it was durable.
     """
 
     identity: Identity
-    peer_urls: dict[int, tuple[str, ...]]
+    founders: tuple[Member, ...]
+    known: tuple[Member, ...]
+    peers: PeerSettings | None
     wal_path: str
     snap_path: str
     applied_index: int
+    conf_state: bytes
+    force_new_cluster: bool
     heartbeat_interval_ms: int
     election_timeout_ms: int
     catch_up_entries: int
@@ -95,4 +140,4 @@ class ConsensusSettings:
     on_sync: Callable[[float], None]
 
 
-StartConsensus = Callable[[ConsensusSettings, ReplicatedMachine, Environment], Awaitable[RunningConsensus]]
+StartConsensus = Callable[[ConsensusSettings, ReplicatedMachine, LMDBBackend, Environment], Awaitable[RunningConsensus]]

@@ -14,8 +14,10 @@ from kvstore.server import catalogue
 from kvstore.server.access import Access
 from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import Consensus
+from kvstore.server.leader_loss import LeaderLoss
 from kvstore.server.metrics import MemberMetrics
 from kvstore.server.passwords import PasswordHasher
+from kvstore.server.peers import LeaderCalls
 from kvstore.server.proposer import Proposer
 from kvstore.server.tokens import TokenProvider
 from kvstore.server.version import STORAGE_VERSION
@@ -43,10 +45,19 @@ class MemberCore:
     consensus: Consensus
     proposer: Proposer
     compactor: Compactor
+    leader_calls: LeaderCalls
+    leader_loss: LeaderLoss
     txn_operations_max: int
     request_bytes_max: int
     metrics: MemberMetrics
     warning_apply_seconds: float
+    strict_reconfig_check: bool
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member only listens."""
+        member = self.membership.get(self.headers.member_id)
+        return member is not None and member.is_learner
 
     @property
     def storage_version(self) -> str:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from kvstore.apply import LEASE_COST_BYTES
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import LeaseNotFoundError
+from kvstore.server import catalogue
 from kvstore.server.access import unnamed
 from kvstore.server.context import CallContext, wants_leader
 from kvstore.server.core import MemberCore
+from kvstore.server.peers import LEASE_RENEW, LEASE_TIME_TO_LIVE
 
 __all__ = ["LeaseService"]
 
@@ -47,8 +49,32 @@ class LeaseService:
         return response
 
     async def renew(self, lease_id: int) -> pb.LeaseKeepAliveResponse:
-        """Renew a lease once; TTL 0 in the answer means that it is gone."""
+        """Renew a lease once, wherever the leader is; TTL 0 in the answer means that it is gone.
+
+        Raises:
+            EtcdError: no leader did it in time.
+        """
         core = self._core
+        if core.lessor.primary:
+            return await self.renew_here(lease_id)
+        response = pb.LeaseKeepAliveResponse(ID=lease_id)
+        core.headers.fill(response.header, core.store.revision)
+        request = pb.LeaseKeepAliveRequest(ID=lease_id)
+        answer = await core.leader_calls.ask(
+            LEASE_RENEW, request, pb.LeaseKeepAliveResponse, lambda: self.renew_here(lease_id)
+        )
+        response.TTL = answer.TTL
+        return response
+
+    async def renew_here(self, lease_id: int) -> pb.LeaseKeepAliveResponse:
+        """Renew a lease once, on the leader.
+
+        Raises:
+            EtcdError: NOT_LEADER.
+        """
+        core = self._core
+        if not core.lessor.primary:
+            raise catalogue.NOT_LEADER.error()
         response = pb.LeaseKeepAliveResponse(ID=lease_id)
         core.headers.fill(response.header, core.store.revision)
         try:
@@ -73,9 +99,10 @@ class LeaseService:
         self, requests: AsyncIterator[pb.LeaseKeepAliveRequest], context: CallContext
     ) -> AsyncIterator[pb.LeaseKeepAliveResponse]:
         """Lease.LeaseKeepAlive."""
-        if wants_leader(context):
-            self._core.require_leader()
         core = self._core
+        if wants_leader(context):
+            core.require_leader()
+            requests = core.leader_loss.bound(requests)
         async for request in requests:
             if core.auth.enabled:
                 await core.access.require_lease(context, request.ID, read=False)
@@ -93,14 +120,30 @@ class LeaseService:
                 await core.access.require_lease(context, request.ID, read=True)
             else:
                 await core.access.require_user(context)
+        if core.lessor.primary:
+            return await self.time_to_live_here(request)
+        answer = await core.leader_calls.ask(
+            LEASE_TIME_TO_LIVE, request, pb.LeaseTimeToLiveResponse, lambda: self.time_to_live_here(request)
+        )
+        core.headers.fill(answer.header, core.store.revision)
+        return answer
+
+    async def time_to_live_here(self, request: pb.LeaseTimeToLiveRequest) -> pb.LeaseTimeToLiveResponse:
+        """What is left of a lease, on the leader.
+
+        Raises:
+            EtcdError: NOT_LEADER.
+        """
+        core = self._core
+        if not core.lessor.primary:
+            raise catalogue.NOT_LEADER.error()
         response = pb.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
         core.headers.fill(response.header, core.store.revision)
         try:
             lease = core.lessor.lookup(request.ID)
         except LeaseNotFoundError:
             return response
-        # Only the leader counts; elsewhere the whole term is the best answer there is.
-        response.TTL = int(max(0.0, core.lessor.remaining_seconds(lease))) if core.lessor.primary else lease.ttl
+        response.TTL = int(max(0.0, core.lessor.remaining_seconds(lease)))
         response.grantedTTL = lease.ttl
         if request.keys:
             response.keys.extend(sorted(lease.keys))

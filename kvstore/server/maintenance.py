@@ -59,8 +59,7 @@ class MaintenanceService:
                 enabled=bool(core.membership.downgrade_target), targetVersion=core.membership.downgrade_target
             ),
         )
-        member = core.membership.get(core.headers.member_id)
-        response.isLearner = member is not None and member.is_learner
+        response.isLearner = core.is_learner
         core.headers.fill(response.header, core.store.revision)
         if not core.consensus.leader_id:
             response.errors.append(catalogue.NO_LEADER.text)
@@ -114,9 +113,17 @@ class MaintenanceService:
         """Maintenance.HashKV up to a revision."""
         if self._core.auth.enabled:
             await self._core.access.require_admin(context)
+        return await self.hash_of(request.revision)
+
+    async def hash_of(self, revision: int) -> pb.HashKVResponse:
+        """The hash of keys and values up to a revision, 0 for now.
+
+        Raises:
+            EtcdError: the revision is compacted, or has not happened.
+        """
         core = self._core
         try:
-            computed = await self._hashes.at(request.revision)
+            computed = await self._hashes.at(revision)
         except StoreError as error:
             raise catalogue.to_etcd_error(error) from None
         response = pb.HashKVResponse(

@@ -7,11 +7,12 @@ request's own bytes; the whole message is never built.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from google.protobuf.message import Message
 
-from kvstore.apply import Proposal, StateMachine
+from kvstore.apply import MembershipChange, Proposal, StateMachine
 from kvstore.auth import ANONYMOUS, ROOT, TRUSTED, AuthInfo, AuthStore, OldAuthRevisionError, UserEmptyError
 from kvstore.environment import Clock, TimerHandle
 from kvstore.errors import EtcdError
@@ -38,6 +39,8 @@ SWEEP_SECONDS = 0.5
 
 SLOW_READ_SECONDS = 0.5
 
+_POSITIVE = (1 << 63) - 1
+
 _FIELD_TAGS = {
     descriptor.name: encode_varint(descriptor.number << 3 | 2)
     for descriptor in raft_internal_pb2.InternalRaftRequest.DESCRIPTOR.fields
@@ -53,6 +56,7 @@ class Proposer:
         timeout_seconds: how long a request may take; etcd allows 5 s and two election timeouts.
         request_bytes_max: entries above this are refused.
         request_seconds: observes how long those requests took of which nothing was heard.
+        changes: where the waiters for changes of membership are looked for when these are applied.
 
     Attributes:
         failed_count: requests whose outcome nobody heard of.
@@ -71,6 +75,7 @@ class Proposer:
         timeout_seconds: float = 7.0,
         request_bytes_max: int = DEFAULT_REQUEST_BYTES_MAX,
         request_seconds: HistogramFamily | None = None,
+        changes: dict[int, asyncio.Future[None]] | None = None,
     ) -> None:
         self._consensus = consensus
         self._state_machine = state_machine
@@ -88,6 +93,9 @@ class Proposer:
         self.slow_reads_count = 0
         self._request_seconds = request_seconds or HistogramFamily(0.001, 2, 14)
         self._refuse_all: Refusal | None = None
+        self._changes: dict[int, asyncio.Future[None]] = {} if changes is None else changes
+        self._leader_changed_at = -math.inf
+        state_machine.on_new_term = self._propose_lost_again
 
     @property
     def pending_count(self) -> int:
@@ -141,11 +149,12 @@ class Proposer:
             raise catalogue.REQUEST_TOO_LARGE.error()
         future: asyncio.Future[Any] = self._loop.create_future()
         started = self._clock.monotonic()
-        self._pending[data] = Proposal(field, prepared or request, future, started + self._timeout_seconds, named)
+        deadline = started + self._timeout_seconds
+        proposal = self._pending[data] = Proposal(field, prepared or request, future, deadline, named)
         if self._timer is None:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
         try:
-            self._consensus.propose(data)
+            proposal.number = self._consensus.propose(data)
             self.pending_bytes += len(data)
             try:
                 result = await future
@@ -162,6 +171,34 @@ class Proposer:
                 return await self.propose(field, request, prepared, caller)
             raise to_client_error(result)
         return result
+
+    async def propose_change(self, change: MembershipChange) -> None:
+        """Send a change of membership through the log; returns when it is in force here.
+
+        Raises:
+            EtcdError: it was refused, or nothing was heard of it in time.
+        """
+        if self._refuse_all is not None:
+            raise self._refuse_all.error()
+        request_id = self._ids.next() & _POSITIVE
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._changes[request_id] = future
+        started = self._clock.monotonic()
+        timer = self._clock.call_later(self._timeout_seconds, lambda: _time_out(future))
+        try:
+            self._consensus.propose_change(change, request_id)
+            await future
+        except StoreError as error:
+            raise catalogue.to_etcd_error(error) from None
+        except TimeoutError:
+            raise self._timed_out(started).error() from None
+        finally:
+            timer.cancel()
+            self._changes.pop(request_id, None)
+
+    def note_leader_change(self) -> None:
+        """Somebody else leads, or nobody; requests that time out are told so."""
+        self._leader_changed_at = self._clock.monotonic()
 
     async def linearize(self) -> None:
         """Return when this member has applied everything acknowledged before the call.
@@ -193,19 +230,49 @@ class Proposer:
         self._refuse_all = refusal
         for proposal in self._pending.values():
             _fail(proposal, refusal)
+        for future in self._changes.values():
+            if not future.done():
+                future.set_exception(refusal.error())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _propose_lost_again(self, term: int) -> None:
+        """The first entry of a term was applied: what was proposed before and has not come is lost, and tried again.
+
+        So a change of leader makes its clients wait, and nothing is done twice.
+        """
+        lost = self._consensus.lost_before(term)
+        for data in [data for data, proposal in self._pending.items() if proposal.number in lost]:
+            proposal = self._pending.pop(data)
+            if proposal.waiter.done():
+                continue
+            self._pending[data] = proposal
+            try:
+                proposal.number = self._consensus.propose(data)
+            except EtcdError as error:
+                assert isinstance(proposal.waiter, asyncio.Future)
+                proposal.waiter.set_exception(error)
 
     def _sweep(self) -> None:
         self._timer = None
         now = self._clock.monotonic()
         for proposal in self._pending.values():
-            if proposal.deadline > now:
-                break
-            _fail(proposal, catalogue.TIMED_OUT)
+            if proposal.deadline <= now:
+                _fail(proposal, self._timed_out(proposal.deadline - self._timeout_seconds))
         if self._pending:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _timed_out(self, started: float) -> Refusal:
+        """Why a request that began at `started` was not answered, as far as can be told."""
+        if not self._consensus.leader_id:
+            return catalogue.TIMED_OUT_CONNECTION_LOST
+        return catalogue.TIMED_OUT_LEADER_FAILED if self._leader_changed_at >= started else catalogue.TIMED_OUT
+
+
+def _time_out(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _identity_wire(caller: AuthInfo) -> bytes:

@@ -71,7 +71,15 @@ class Snapshotter:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("failed to save snapshot", extra={"fields": {"error": str(error)}})
 
-    async def stop(self) -> None:
+    async def pause(self) -> None:
         """Wait for a snapshot under way."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def restored(self, index: int) -> None:
+        """The database was replaced by one at `index`, which the log has noted as a snapshot."""
+        self._last_index = index
+
+    async def stop(self) -> None:
+        """Wait for a snapshot under way."""
+        await self.pause()

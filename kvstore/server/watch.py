@@ -224,6 +224,7 @@ class WatchService:
         """
         if wants_leader(context):
             self._core.require_leader()
+            requests = self._core.leader_loss.bound(requests)
         woken = asyncio.Event()
         session = self.open(woken.set)
         reader = asyncio.get_running_loop().create_task(self._read(requests, session, context))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from kvstore.bolt import BoltWriter
-from kvstore.snapshot.schema import BUCKET_NAMES, etcd_rows, meta_rows
+from kvstore.snapshot.schema import BUCKET_NAMES, meta_rows
 
 __all__ = ["RowSource", "write_snapshot"]
 
@@ -33,7 +33,7 @@ def write_snapshot(
         if name == "meta":
             rows = iter(meta_rows(source.rows(name), source.rows("members"), storage_version))
         else:
-            rows = etcd_rows(name, source.rows(name))
+            rows = source.rows(name)
         for key, value in rows:
             bucket.add(key, value)
             pending += len(value) + 64  # what a row costs in time besides its bytes

@@ -1,37 +1,25 @@
 """The difference between our database and etcd's (`server/storage/schema`).
 
-The buckets and their rows are the same in both, with two exceptions:
-
-* `cluster/local`, who this member is, is ours alone: etcd has it in its log only.
-* `meta/confState` and `meta/storageVersion` are etcd's: who votes, as the JSON of a `raftpb.ConfState`, and the release
-  whose format this is.
+The buckets and their rows are the same in both, but for `meta/storageVersion`, the release whose format this is, which
+only etcd keeps there, and `meta/confState`, who votes, which a database made from a snapshot may lack here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from kvstore.backend import BUCKETS, KEY_BUCKET
 
-__all__ = ["BUCKET_NAMES", "IDENTITY_KEY", "etcd_rows", "meta_rows"]
+__all__ = ["BUCKET_NAMES", "meta_rows"]
 
 BUCKET_NAMES = (KEY_BUCKET, *BUCKETS)
 """Every bucket there is; etcd makes them all at its first start, empty or not."""
-
-IDENTITY_KEY = b"local"
 
 _CONF_STATE_KEY = b"confState"
 _STORAGE_VERSION_KEY = b"storageVersion"
 
 Row = tuple[bytes, bytes]
-
-
-def etcd_rows(bucket: str, rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows of a bucket that etcd has too. `meta` gets more (`meta_rows`)."""
-    if bucket != "cluster":
-        return iter(rows)
-    return (row for row in rows if row[0] != IDENTITY_KEY)
 
 
 def meta_rows(rows: Iterable[Row], members: Iterable[Row], storage_version: str) -> list[Row]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from raft.core import (
     NO_NODE,
@@ -25,6 +26,7 @@ from raft.environment import Environment, TimerHandle
 from raft.errors import ConfChangeError, ProposalDroppedError, RaftError, StoppedError, UnexpectedMessageError
 from raft.failpoint import failpoint
 from raft.runtime.config import TICKS_PER_HEARTBEAT, DriverConfig, Status
+from raft.runtime.force_new_cluster import force_new_cluster
 from raft.runtime.proposals import ProposalQueue
 from raft.runtime.reads import CONTEXT_BYTES, ReadQueue
 from raft.runtime.state_machine import StateMachine, build_node
@@ -60,6 +62,8 @@ class Driver:
         peers: Sequence[Peer] = (),
         metadata: bytes = b"",
         applied_index: int = 0,
+        conf_state: ConfState | None = None,
+        force_new_cluster: bytes | None = None,
         transport: Transport | None = None,
         on_leader_change: Callable[[int], None] | None = None,
         on_fatal: Callable[[BaseException], None] | None = None,
@@ -76,6 +80,10 @@ class Driver:
                 has no log waits to be added and sent one.
             metadata: goes into a new log; for etcd's tools a serialized etcdserverpb.Metadata.
             applied_index: the state machine already has everything up to here.
+            conf_state: the configuration at `applied_index`, where the state machine keeps it; it must, if it does not
+                admit every change of membership.
+            force_new_cluster: remove every other member before starting; the bytes go along with the entry that makes
+                this member a voter, if it was none.
             transport: to the peers; a member without any needs none.
             on_leader_change, on_fatal, on_sync: see above.
             start_worker: makes what waits for the disk, given the event loop and a name; a simulator brings its own.
@@ -86,6 +94,8 @@ class Driver:
         self._peers = tuple(peers)
         self._metadata = metadata
         self._restart_index = applied_index
+        self._restart_conf_state = conf_state
+        self._force_new_cluster = force_new_cluster
         self._transport: Transport = transport or NullTransport()
         self.on_leader_change = on_leader_change
         self.on_fatal = on_fatal
@@ -105,6 +115,7 @@ class Driver:
         self._leader_id = NO_NODE
         self._leader_waiters: list[asyncio.Future[None]] = []
         self._storing: Ready | None = None
+        self._restoring: asyncio.Future[None] | None = None
         self._disk_idle: asyncio.Event = asyncio.Event()
         self._disk_idle.set()
         # Set by start.
@@ -131,9 +142,16 @@ class Driver:
             raise
         try:
             self._metadata = stored.metadata
+            if stored.snapshot is not None and stored.snapshot.index > self._restart_index:
+                restoring = self._state_machine.restore(stored.snapshot)
+                if restoring is not None:
+                    await restoring
+                self._restart_index, self._restart_conf_state = stored.snapshot.index, stored.snapshot.conf_state
+            if self._force_new_cluster is not None and not stored.is_new:
+                stored = await self._worker.run(partial(self._make_new_cluster, stored, self._force_new_cluster))
             core = self.config.core(self._environment.randomness)
             self._node, self._conf_states = build_node(
-                core, stored, self._state_machine, self._restart_index, self._peers
+                core, stored, self._restart_index, self._restart_conf_state, self._peers
             )
             self._running = True
             await self._transport.start(self)
@@ -144,6 +162,10 @@ class Driver:
             raise
         self._schedule_tick()
         self._schedule_turn()
+
+    def _make_new_cluster(self, stored: StoredState, context: bytes) -> StoredState:
+        state = self._restart_conf_state or (stored.snapshot.conf_state if stored.snapshot else ConfState())
+        return force_new_cluster(self._wal, stored, self.config.member_id, state, context)
 
     def _open_store(self) -> tuple[WAL, StoredState]:
         return open_store(
@@ -164,6 +186,8 @@ class Driver:
             self._tick_timer.cancel()
         await self._transport.stop()
         await self._disk_idle.wait()
+        if self._restoring is not None:
+            await asyncio.wait([self._restoring])
         self._reads.fail(StoppedError("the member is stopping"))
         self._release_leader_waiters()
         self._failure = self._failure or StoppedError("the member has stopped")
@@ -389,6 +413,17 @@ class Driver:
         """What the log was made with; known after `start`."""
         return self._metadata
 
+    def matches(self) -> dict[int, int] | None:
+        """How far each member's log agrees with this one's, by member id; None where this member does not lead."""
+        node = self._node
+        if not self.is_leader:
+            return None
+        return {
+            member_id: progress.match
+            for member_id in node.conf_state.members()
+            if (progress := node.progress(member_id)) is not None
+        }
+
     @property
     def conf_state(self) -> ConfState:
         """The configuration in force."""
@@ -563,8 +598,26 @@ class Driver:
     # The state machine
 
     def _restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot in place. The core hands out nothing to apply until it is told that this is done."""
         self._proposals.restored(snapshot.term)
-        self._state_machine.restore(snapshot)
+        restoring = self._state_machine.restore(snapshot)
+        if restoring is None:
+            self._restored(snapshot)
+            return
+        self._restoring = self._loop.create_task(_one_after_the_other(self._restoring, restoring))
+        self._restoring.add_done_callback(lambda done: self._after_restoring(snapshot, done))
+
+    def _after_restoring(self, snapshot: Snapshot, done: asyncio.Future[None]) -> None:
+        if self._restoring is done:
+            self._restoring = None
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is not None:
+            self._fail(error)
+        elif self._running:
+            self._restored(snapshot)
+            self._schedule_turn()
+
+    def _restored(self, snapshot: Snapshot) -> None:
         self._conf_states = [(snapshot.index, snapshot.conf_state)]
         self._node.applied(snapshot.index)
         self._reads.applied(snapshot.index)
@@ -591,11 +644,19 @@ class Driver:
         node = self._node
         try:
             change = node.config.codec.decode(entry)
+            if not self._state_machine.admits(entry, change):
+                raise ConfChangeError("not admitted")
             state = node.apply_conf_change(change)
         except ConfChangeError:
             change, state = ConfChangeV2(), node.conf_state  # every member finds the same, and goes on as it was
         self._conf_states.append((entry.index, state))
         self._state_machine.apply_conf_change(entry, change, state)
+
+
+async def _one_after_the_other(before: asyncio.Future[None] | None, work: Awaitable[None]) -> None:
+    if before is not None:
+        await asyncio.wait([before])
+    await work
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

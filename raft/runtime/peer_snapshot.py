@@ -26,6 +26,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol, TypeVar
 
 import grpc
@@ -75,10 +76,12 @@ class SnapshotBody(Protocol):
     """What belongs to one snapshot and is too large for its `data`, on the sender's side: it must not change meanwhile.
 
     Attributes:
+        snapshot: what it belongs to; it may be newer than the snapshot that was asked for.
         size: in bytes.
         digest: SHA-256 of all of it.
     """
 
+    snapshot: Snapshot
     size: int
     digest: bytes
 
@@ -99,7 +102,7 @@ class SnapshotBodies(Protocol):
     directory: str
 
     async def open(self, snapshot: Snapshot) -> SnapshotBody:
-        """The body of a snapshot that is to be sent; raises OSError or RaftError when it is gone."""
+        """The body of a snapshot that is to be sent, or of a newer one; OSError or RaftError if there is none."""
 
     async def accept(self, snapshot: Snapshot, path: str) -> None:
         """Take over the file at `path`: a whole, verified and synced body. The snapshot is delivered when this returns.
@@ -111,8 +114,9 @@ class SnapshotBodies(Protocol):
 class FileBody:
     """A file as a `SnapshotBody`."""
 
-    def __init__(self, files: FileSystem, path: str) -> None:
+    def __init__(self, files: FileSystem, path: str, snapshot: Snapshot) -> None:
         """Reads all of it, for its digest: to be called on a thread. Raises OSError."""
+        self.snapshot = snapshot
         self._file = files.open(path, "rb")
         self.size = 0
         digest = hashlib.sha256()
@@ -213,6 +217,8 @@ class SnapshotSender:
         assert message.snapshot is not None
         body = None if self._bodies is None else await self._bodies.open(message.snapshot)
         try:
+            if body is not None:
+                message = replace(message, snapshot=body.snapshot)
             transfer = self._environment.randomness.below(1 << 63)
             first = pb.SnapshotPiece(message=message_to_pb(message), transfer=transfer)
             if body is not None:

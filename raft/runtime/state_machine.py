@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from raft.core import (
@@ -33,37 +33,63 @@ class StateMachine(Protocol):
         data and count only as progress of the applied index.
         """
 
+    def admits(self, entry: Entry, change: ConfChangeV2) -> bool:
+        """Whether a committed change of membership may take effect; every member must come to the same answer.
+
+        Followed by `apply_conf_change` for the same entry. `entry.data` has the change in the form it was proposed in.
+        """
+
     def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
         """A committed change of membership, and the configuration in force now.
 
-        A change that did not fit has left the configuration as it was. `entry.data` has the change in the form it was
-        proposed in.
+        A change that was not admitted, or did not fit, comes as one without operations and has left the configuration
+        as it was.
         """
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot) -> Awaitable[None] | None:
         """A snapshot takes the place of everything: one from the leader, or at the start one that is ahead of
-        `applied_index`.
+        `applied_index`. Nothing is applied before what this returns, if anything, is done.
         """
 
 
 def build_node(
-    config: Config, stored: StoredState, state_machine: StateMachine, applied: int, peers: Sequence[Peer]
+    config: Config, stored: StoredState, applied: int, conf_state: ConfState | None, peers: Sequence[Peer]
 ) -> tuple[RawNode, list[tuple[int, ConfState]]]:
     """A node that goes on from what is stored, or founds a cluster; and the configurations since the snapshot.
+
+    Args:
+        applied: what the state machine has applied, at least the stored snapshot.
+        conf_state: the configuration at `applied`; None to work it out from the log, which is right as long as the
+            state machine admits every change.
 
     Raises:
         RaftError: the state machine has applied entries that the log has not.
     """
     snapshot = stored.snapshot
     base = snapshot.index if snapshot else 0
-    if snapshot is not None and base > applied:
-        state_machine.restore(snapshot)
-        applied = base
     last = stored.entries[-1].index if stored.entries else base
     if applied > last:
         raise RaftError(
             f"the state machine is at index {applied} and the log ends at {last}: they do not belong together"
         )
+    conf_states = [(applied, conf_state)] if conf_state is not None else _replay(config, stored, applied)
+    node = RawNode(
+        config,
+        snapshot=snapshot,
+        entries=stored.entries,
+        hard_state=stored.hard_state,
+        conf_state=conf_states[-1][1],
+        applied=applied,
+    )
+    if stored.is_new and peers:
+        node.bootstrap(peers)
+    return node, conf_states
+
+
+def _replay(config: Config, stored: StoredState, applied: int) -> list[tuple[int, ConfState]]:
+    """The configurations from the snapshot to `applied`, with the index of the entry that made each."""
+    snapshot = stored.snapshot
+    base = snapshot.index if snapshot else 0
     state = snapshot.conf_state if snapshot else ConfState()
     conf_states = [(base, state)]
     for entry in stored.entries[: applied - base]:
@@ -73,14 +99,4 @@ def build_node(
             except ConfChangeError:
                 pass  # as when it was applied
             conf_states.append((entry.index, state))
-    node = RawNode(
-        config,
-        snapshot=snapshot,
-        entries=stored.entries,
-        hard_state=stored.hard_state,
-        conf_state=state,
-        applied=applied,
-    )
-    if stored.is_new and peers:
-        node.bootstrap(peers)
-    return node, conf_states
+    return conf_states

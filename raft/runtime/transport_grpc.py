@@ -14,6 +14,7 @@ no envelope, or is meant for somebody else, ends it. Of two streams from one lan
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from google.protobuf.message import DecodeError
 
 from raft.core import Message, MessageType
 from raft.environment import Environment
+from raft.errors import PeerPortError
 from raft.runtime.peer_channel import (
     ACCEPTED,
     LANE_KEY,
@@ -151,7 +153,8 @@ class GrpcTransport:
         """See `Transport.start`.
 
         Raises:
-            OSError: an address cannot be listened on, or a file cannot be read.
+            PeerPortError: an address cannot be listened on.
+            OSError: a file cannot be read.
             ValueError: a certificate file that cannot be used.
         """
         self._link_context = LinkContext(
@@ -179,6 +182,8 @@ class GrpcTransport:
             await self._set_peer(peer_id, urls)
 
     async def _listen(self) -> None:
+        for url in self._listen_urls:
+            _check_free(url)
         limit = ("grpc.max_receive_message_length", self._message_bytes_max)
         server = grpc.aio.server(options=(*_SERVER_OPTIONS, limit), maximum_concurrent_rpcs=CALLS_MAX)
         server.add_generic_rpc_handlers((self._handlers,))
@@ -194,7 +199,7 @@ class GrpcTransport:
             except RuntimeError as error:
                 await server.start()  # only a server that was started lets go of its other ports
                 await server.stop(None)
-                raise OSError(f"peers cannot be listened for on {url.text}: {error}") from error
+                raise PeerPortError(f"cannot listen for peers on {url.text}") from error
             bound.append(url.with_port(port))
         await server.start()
         self._server = server
@@ -325,6 +330,19 @@ class GrpcTransport:
             if is_append and message.entries[-1].index != message.index + len(message.entries):
                 raise WireError("entries are missing from an append")
         return messages
+
+
+def _check_free(url: PeerURL) -> None:
+    """Raise PeerPortError, with the system's reason, when a port cannot be listened on: gRPC gives none."""
+    host, _, port = url.target.rpartition(":")
+    if url.socket_host is not None or port == "0":
+        return
+    host = host.strip("[]")
+    try:
+        socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0].lower()
+        raise PeerPortError(f"cannot listen for peers on {url.text}: {reason}") from error
 
 
 def _parse_urls(urls: Sequence[str]) -> tuple[PeerURL, ...]:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ READY = "ready to serve client requests"
 SECONDS_MAX = 20.0
 
 
+def environment(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables to run with: ours, and any port for peers, whose default is one for the whole machine."""
+    chosen = any("listen-peer-urls" in argument or "config-file" in argument for argument in arguments)
+    return {**({} if chosen else {"ETCD_LISTEN_PEER_URLS": "http://127.0.0.1:0"}), **os.environ, **environ}
+
+
 def run(*arguments: str, program: Sequence[str] = MINI_ETCD, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
     return subprocess.run(
@@ -26,7 +32,7 @@ def run(*arguments: str, program: Sequence[str] = MINI_ETCD, **environ: str) -> 
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **environ},
+        env=environment(arguments, environ),
         timeout=SECONDS_MAX,
     )
 
@@ -49,7 +55,7 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **environ},
+            env=environment(arguments, environ),
         )
         self.log: list[dict[str, Any]] = []
         assert self.process.stderr is not None

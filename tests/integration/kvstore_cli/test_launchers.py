@@ -252,7 +252,7 @@ def test_etcd_refuses_the_same_in_the_same_words(arguments: tuple[str, ...], tmp
 def test_a_conflict_with_the_environment_ends_both(tmp_path: Path) -> None:
     lines = []
     for program in (MINI_ETCD, [str(binary("etcd"))]):
-        refused = run("--name=a", program=program, ETCD_NAME="a")
+        refused = run("--name=a", "--listen-peer-urls=http://127.0.0.1:0", program=program, ETCD_NAME="a")
         assert refused.returncode == 1
         (line,) = log_of(refused.stderr)
         lines.append((line["level"], line["msg"].rstrip(")"), line["environment-variable"]))

@@ -42,6 +42,7 @@ class Server:
             f"--data-dir={directory}",
             f"--listen-client-urls={self.url}",
             f"--advertise-client-urls={self.url}",
+            "--listen-peer-urls=http://127.0.0.1:0",
             *flags,
         ]
         self.process = subprocess.Popen(
@@ -140,6 +141,7 @@ async def test_data_survives_a_stop(tmp_path: Path) -> None:
 def test_what_is_taken_is_one_clear_line(server: Server, tmp_path: Path) -> None:
     port = server.url.rpartition(":")[2]
     other = [f"--listen-client-urls=http://127.0.0.1:{port}", f"--advertise-client-urls={server.url}"]
+    other.append("--listen-peer-urls=http://127.0.0.1:0")
     for arguments, message in (
         ([*other, f"--data-dir={tmp_path / 'other'}"], "address already in use"),
         (server.flags, "is in use by another server"),

@@ -29,6 +29,7 @@ class MiniEtcd:
         self.endpoint = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "kvstore", f"--data-dir={directory}", *flags]
         urls = [f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}"]
+        urls.append("--listen-peer-urls=http://127.0.0.1:0")
         self.process = subprocess.Popen([*command, *urls], stderr=subprocess.PIPE, text=True, cwd=ROOT)
         self.log: list[dict[str, Any]] = []
         self._changed = threading.Condition()

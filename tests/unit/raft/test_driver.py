@@ -51,6 +51,9 @@ class Journal:
                 self.data.append(entry.data)
         self.batches.append(len(entries))
 
+    def admits(self, entry: Entry, change: ConfChangeV2) -> bool:
+        return True
+
     def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
         self._advance(entry.index)
         self.conf_states.append(conf_state)

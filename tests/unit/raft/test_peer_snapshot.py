@@ -25,7 +25,8 @@ from tests.unit.raft.peers import WAIT_SECONDS, eventually, heartbeat, make, run
 class Body:
     """A body in memory that may fail while it is read."""
 
-    def __init__(self, content: bytes, on_read: Callable[[int], None]) -> None:
+    def __init__(self, snapshot: Snapshot, content: bytes, on_read: Callable[[int], None]) -> None:
+        self.snapshot = snapshot
         self.size = len(content)
         self.digest = hashlib.sha256(content).digest()
         self.is_closed = False
@@ -61,7 +62,7 @@ class Bodies:
             self.reads.append((snapshot.index, offset))
             self.on_read(offset)
 
-        self.opened.append(Body(self.bodies[snapshot.index], on_read))
+        self.opened.append(Body(snapshot, self.bodies[snapshot.index], on_read))
         return self.opened[-1]
 
     async def accept(self, snapshot: Snapshot, path: str) -> None:
@@ -321,7 +322,7 @@ async def test_heartbeats_pass_a_snapshot_that_nobody_takes(tmp_path: Path) -> N
 def test_a_file_is_a_body(tmp_path: Path) -> None:
     data = content(7, 600_000)
     (tmp_path / "db").write_bytes(data)
-    body = FileBody(RealFileSystem(), str(tmp_path / "db"))
+    body = FileBody(RealFileSystem(), str(tmp_path / "db"), Snapshot(1, 1, ConfState((1,))))
     assert (body.size, body.digest) == (600_000, hashlib.sha256(data).digest())
     assert body.read(100, 300_000) == data[100:300_100]
     os.truncate(tmp_path / "db", 10)

@@ -9,6 +9,7 @@ import pytest
 
 from raft.core import ConfState, Entry, Message, MessageType, Snapshot
 from raft.environment import real_environment
+from raft.errors import PeerPortError
 from raft.runtime import peer_guard, peer_link
 from raft.runtime.peer_channel import LANE_KEY, MESSAGES_METHOD, TO_KEY, call_metadata
 from raft.runtime.transport_grpc import GrpcTransport
@@ -113,7 +114,7 @@ async def test_a_port_in_use_is_an_error() -> None:
         free = make(3)
         await free.start(Inbox())
         await free.stop()
-        with pytest.raises(OSError, match="cannot be listened"):
+        with pytest.raises(PeerPortError, match=r"cannot listen for peers on .*: address already in use"):
             await make(2, (*free.urls, *first.urls)).start(Inbox())
         again = make(3, free.urls)  # what it could listen on has been let go of
         await again.start(Inbox())

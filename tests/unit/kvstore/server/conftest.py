@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 from kvstore.app import Member, Options, start_member
+from kvstore.apply import MembershipChange, MembershipChangeKind
+from kvstore.backend import LMDBBackend
 from kvstore.environment import Environment, real_environment
+from kvstore.errors import EtcdError, StatusCode
 from kvstore.server.consensus import ConsensusSettings, ReplicatedMachine
+from raft.wal import WAL
 
 
 class FakeConsensus:
@@ -26,21 +30,47 @@ class FakeConsensus:
         self._machine = machine
         self._proposed: list[bytes] = []
         self._scheduled = False
+        self.proposed_count = 0
         self.held = False
         self.commit_index = settings.applied_index
         self.term = 2
         self.snapshots: list[int] = []
         self.is_leader = True
+        for founder in settings.founders:
+            self.commit_index += 1
+            added = MembershipChange(MembershipChangeKind.ADD, founder)
+            machine.membership_changed(self.commit_index, 1, added, 0, b"")
 
     @property
     def leader_id(self) -> int:
         return self._settings.identity.member_id if self.is_leader else 0
 
-    def propose(self, data: bytes) -> None:
+    def propose(self, data: bytes) -> int:
+        self.proposed_count += 1
         self._proposed.append(data)
         if not self._scheduled and not self.held:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self.commit)
+        return self.proposed_count - 1
+
+    def lost_before(self, term: int) -> range:
+        return range(0)
+
+    def propose_change(self, change: MembershipChange, request_id: int) -> None:
+        self.commit_index += 1
+        admitted = change if self._machine.admits(change, request_id) else None
+        asyncio.get_running_loop().call_soon(
+            self._machine.membership_changed, self.commit_index, self.term, admitted, request_id, b""
+        )
+
+    def matches(self) -> dict[int, int] | None:
+        return {self._settings.identity.member_id: self.commit_index} if self.is_leader else None
+
+    def connected_seconds(self, member_id: int) -> float | None:
+        return None
+
+    async def call_peer(self, member_id: int, method: str, request: bytes, timeout_seconds: float) -> bytes:
+        raise EtcdError(StatusCode.UNAVAILABLE, "there are no peers")
 
     def commit(self) -> None:
         self._scheduled = False
@@ -69,8 +99,11 @@ class FakeConsensus:
 
 
 async def start_fake(
-    settings: ConsensusSettings, machine: ReplicatedMachine, environment: Environment
+    settings: ConsensusSettings, machine: ReplicatedMachine, backend: LMDBBackend, environment: Environment
 ) -> FakeConsensus:
+    if WAL.metadata_of(environment.files, settings.wal_path) is None:
+        # A member knows itself by its log.
+        WAL.create(environment.files, settings.wal_path, settings.identity.encode(), segment_bytes=4096).close()
     fake = FakeConsensus(settings, machine)
     machine.leadership_changed(True, fake.term)
     return fake

@@ -153,7 +153,7 @@ async def alice(member: Member) -> Caller:
 
 
 def every_method(member: Member) -> list[Any]:
-    implementations = member.services().by_name()
+    implementations = member.services().by_name(member.core)
     descriptors = service_descriptors()
     return [method for name in implementations for method in methods_of(descriptors[name], implementations[name])]
 

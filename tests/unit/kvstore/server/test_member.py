@@ -17,6 +17,7 @@ import pytest
 
 from kvstore.app import Member, Options, StartError, start_member
 from kvstore.apply import Member as ClusterMember
+from kvstore.apply import MembershipChange, MembershipChangeKind
 from kvstore.backend import BUCKETS
 from kvstore.bolt import BoltReader
 from kvstore.environment import RealClock, real_environment
@@ -687,12 +688,14 @@ async def test_only_a_leader_hands_over_and_only_to_a_voter(member: Member) -> N
     bad = (StatusCode.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
     assert await move(0) == bad
     assert await move(17) == bad
-    member.core.membership.put(ClusterMember(18, peer_urls=("http://127.0.0.1:1",), is_learner=True))
+    added = ClusterMember(18, peer_urls=("http://127.0.0.1:1",), is_learner=True)
+    member.core.membership.carry_out(MembershipChange(MembershipChangeKind.ADD, added))
     assert await move(18) == bad
     own = member.identity.member_id
     response = await maintenance.move_leader(pb.MoveLeaderRequest(targetID=own), Context())
     assert not response.HasField("header")
-    member.core.membership.put(ClusterMember(19, peer_urls=("http://127.0.0.1:2",)))
+    added = ClusterMember(19, peer_urls=("http://127.0.0.1:2",))
+    member.core.membership.carry_out(MembershipChange(MembershipChangeKind.ADD, added))
     fake = consensus(member)
 
     async def fail(target_id: int) -> None:

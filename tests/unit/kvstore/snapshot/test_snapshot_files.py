@@ -42,7 +42,7 @@ def revision(main: int, key: bytes, *, deleted: bool = False) -> tuple[bytes, by
 BUCKETS: Buckets = {
     "key": [revision(2, b"a"), revision(3, b"b"), revision(4, b"a"), revision(5, b"b", deleted=True)],
     "meta": [(b"consistent_index", bytes(7) + b"\x09"), (b"term", bytes(7) + b"\x02")],
-    "cluster": [(b"clusterVersion", b"3.6.0"), (b"local", b"who we are")],
+    "cluster": [(b"clusterVersion", b"3.6.0")],
     "members": [
         (b"a", b'{"id":10,"peerURLs":["http://a:1"],"name":"a"}'),
         (b"b", b'{"id":11,"peerURLs":["http://b:1"],"isLearner":true}'),
@@ -59,7 +59,7 @@ def exported(buckets: Buckets, *, digest: bool = True) -> bytes:
     return file.getvalue() + (hashlib.sha256(file.getvalue()).digest() if digest else b"")
 
 
-def test_only_what_etcd_has_is_exported() -> None:
+def test_what_etcd_has_is_exported() -> None:
     reader = BoltReader(io.BytesIO(exported(BUCKETS)))
     assert len(reader.buckets()) == 10
     assert list(reader.rows(b"cluster")) == [(b"clusterVersion", b"3.6.0")]
@@ -158,7 +158,7 @@ def test_the_cluster_is_new_and_the_data_is_not(tmp_path: Path) -> None:
         assert rows["key"] == dict(BUCKETS["key"])
         assert rows["authUsers"] == dict(BUCKETS["authUsers"])
         assert rows["meta"] == {b"consistent_index": bytes(7) + b"\x03", b"term": bytes(7) + b"\x01"}
-        assert rows["cluster"] == {b"clusterVersion": b"3.6.0", b"local": identity.encode()}
+        assert rows["cluster"] == {b"clusterVersion": b"3.6.0"}
         assert rows["members_removed"] == {}
         assert sorted(json.loads(member)["name"] for member in rows["members"].values()) == sorted(CLUSTER)
         wal, recovered = WAL.open(RealFileSystem(), str(tmp_path / name / "member" / "wal"))
