@@ -50,6 +50,13 @@ _EVERYWHERE = [
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
 ]
 _DURATION = r"\d+(?:\.\d+)?(?:ns|µs|ms|s|m)"
+# All buckets are counted and hashed, also what tells one member from another and one release's format from the next.
+_SNAPSHOT_STATUS = [
+    (r'("Hash" : |"hash":)\d+', r"\1HASH"),
+    (r'("Keys" : |"totalKey":)\d+', r"\1KEYS"),
+    (r'("Size" : |"totalSize":)\d+', r"\1SIZE"),
+    (r"^[0-9a-f]+, (\d+), \d+, [0-9.]+ kB", r"HASH, \1, KEYS, SIZE"),
+]
 
 # By the beginning of the command.
 _BY_COMMAND = {
@@ -66,7 +73,11 @@ _BY_COMMAND = {
     "defrag": [(_DURATION, "DURATION")],
     "check perf": [(r"[\d.]+ writes/s|[\d.]+s|(?<= )[\d.]+%|\d+(?=/s)", "FIGURE")],
     "check datascale": [(r" *\d+ / \d+ .*\r", ""), (r"[\d.]+ MB|[\d.]+s", "FIGURE")],
-    "snapshot": [(_DURATION, "DURATION"), (r"\d+(\.\d+)? ?[kM]B", "SIZE"), (r"size\":\"[^\"]*", "SIZE")],
+    "snapshot save": [(r"\"took\":\S+", "TOOK"), (r"size\":\"[^\"]*", "SIZE")],
+    "snapshot restore": [(r'"stack":.*', "STACK")],
+    "etcdutl snapshot restore": [(r'"stack":.*', "STACK")],
+    "snapshot status": _SNAPSHOT_STATUS,
+    "etcdutl snapshot status": _SNAPSHOT_STATUS,
 }
 _TABLE = re.compile(r"[-+|]")
 

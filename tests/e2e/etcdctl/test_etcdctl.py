@@ -28,7 +28,6 @@ DEBIAN_ETCDCTL = "/usr/bin/etcdctl"
 
 NOT_YET = {
     "member": "changes of members",
-    "snapshot": "snapshots as bbolt files",
 }
 """Scripts about what the server does not do yet, and what that is."""
 

@@ -68,7 +68,23 @@ class Settle:
     """Wait until every watcher has seen what there is to see, and ask for progress."""
 
 
-Operation = Call | Watch | Cancel | Settle
+@dataclass(frozen=True)
+class LogIn:
+    """A user asks for a token, and has it from then on."""
+
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class As:
+    """A call with the token of a user, if that one has logged in."""
+
+    user: str
+    call: Call
+
+
+Operation = Call | Watch | Cancel | Settle | LogIn | As
 
 
 def _text(message: Message) -> str:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import in_range
-from tests.model.differential.histories import Call, Cancel, Operation, Settle, Watch, bind
+from tests.model.differential.histories import As, Call, Cancel, LogIn, Operation, Settle, Watch, bind
 
 SECONDS_MAX = 30.0
 
@@ -24,6 +24,22 @@ _RESPONSES: dict[str, type[Message]] = {
     "KV/Txn": pb.TxnResponse,
     "KV/Compact": pb.CompactionResponse,
     "Maintenance/Status": pb.StatusResponse,
+    "Auth/Authenticate": pb.AuthenticateResponse,
+    "Auth/AuthEnable": pb.AuthEnableResponse,
+    "Auth/AuthDisable": pb.AuthDisableResponse,
+    "Auth/UserAdd": pb.AuthUserAddResponse,
+    "Auth/UserDelete": pb.AuthUserDeleteResponse,
+    "Auth/UserChangePassword": pb.AuthUserChangePasswordResponse,
+    "Auth/UserGrantRole": pb.AuthUserGrantRoleResponse,
+    "Auth/UserRevokeRole": pb.AuthUserRevokeRoleResponse,
+    "Auth/UserGet": pb.AuthUserGetResponse,
+    "Auth/UserList": pb.AuthUserListResponse,
+    "Auth/RoleAdd": pb.AuthRoleAddResponse,
+    "Auth/RoleDelete": pb.AuthRoleDeleteResponse,
+    "Auth/RoleGet": pb.AuthRoleGetResponse,
+    "Auth/RoleList": pb.AuthRoleListResponse,
+    "Auth/RoleGrantPermission": pb.AuthRoleGrantPermissionResponse,
+    "Auth/RoleRevokePermission": pb.AuthRoleRevokePermissionResponse,
     "Lease/LeaseGrant": pb.LeaseGrantResponse,
     "Lease/LeaseRevoke": pb.LeaseRevokeResponse,
     "Lease/LeaseTimeToLive": pb.LeaseTimeToLiveResponse,
@@ -164,6 +180,8 @@ class Player:
         self._stream: WatchStream | None = None
         self._created: list[Watcher] = []
         self._compacted = 0
+        self._tokens: dict[str, str] = {}
+        self._has_users = False
 
     def revision(self) -> int:
         """The store's."""
@@ -180,24 +198,42 @@ class Player:
         self.base_lease = number * 16
         self._created = []
         self._compacted = 0
+        self._tokens = {}
+        self._has_users = False
 
     def end(self) -> None:
         """Remove what the example left."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        if self._has_users:
+            self._end_authentication()
         self.call("KV/DeleteRange", pb.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
         for lease in self.call("Lease/LeaseLeases", pb.LeaseLeasesRequest()).leases:
             self.call("Lease/LeaseRevoke", pb.LeaseRevokeRequest(ID=lease.ID))
 
+    def _end_authentication(self) -> None:
+        # A token of before may be void by now, and there is none to be had while authentication is off.
+        login = self._log_in("root", "root")
+        if isinstance(login, Refusal):
+            assert login.text == "etcdserver: authentication is not enabled", login
+            self._tokens = {}
+        else:
+            self.call("Auth/AuthDisable", pb.AuthDisableRequest(), "root")
+        for user in self.call("Auth/UserList", pb.AuthUserListRequest()).users:
+            self.call("Auth/UserDelete", pb.AuthUserDeleteRequest(name=user))
+        for role in self.call("Auth/RoleList", pb.AuthRoleListRequest()).roles:
+            self.call("Auth/RoleDelete", pb.AuthRoleDeleteRequest(role=role))
+
     def close(self) -> None:
         self._channel.close()
 
-    def call(self, method: str, request: Message) -> Any:
-        """One request as it is."""
+    def call(self, method: str, request: Message, user: str = "") -> Any:
+        """One request as it is, with the token of a user who has one."""
         if method == "Lease/LeaseKeepAlive":
             return next(self._methods[method](iter([request]), timeout=SECONDS_MAX))
-        return self._methods[method](request, timeout=SECONDS_MAX)
+        metadata = (("token", self._tokens[user]),) if user in self._tokens else ()
+        return self._methods[method](request, timeout=SECONDS_MAX, metadata=metadata)
 
     def play(self, operation: Operation) -> Answer:
         """Carry it out and return what can be compared."""
@@ -210,6 +246,14 @@ class Player:
                 return [settled, answer]
             case Call(method, request):
                 return self._unary(method, request)
+            case As(user, Call(method, request)):
+                self._has_users = True
+                answer = self._unary(method, request, user)
+                if method == "Auth/AuthDisable" and not isinstance(answer, Refusal):
+                    self._tokens = {}  # they are void, and 3.5 looks at them even now that it need not
+                return answer
+            case LogIn(user, password):
+                return self._log_in(user, password)
             case Watch(request):
                 return self._watch(request)
             case Cancel(number):
@@ -217,12 +261,19 @@ class Player:
             case Settle():
                 return [self._settle(), self._progress()]
 
-    def _unary(self, method: str, request: Message) -> Message | Refusal:
+    def _log_in(self, user: str, password: str) -> Message | Refusal:
+        answer = self._unary("Auth/Authenticate", pb.AuthenticateRequest(name=user, password=password))
+        if isinstance(answer, pb.AuthenticateResponse):
+            self._tokens[user] = answer.token
+            answer.token = ""
+        return answer
+
+    def _unary(self, method: str, request: Message, user: str = "") -> Message | Refusal:
         bound = type(request)()
         bound.CopyFrom(request)
         bind(bound, self.prefix, self.base_revision, self.base_lease)
         try:
-            return _comparable(self.call(method, bound))
+            return _comparable(self.call(method, bound, user))
         except grpc.RpcError as error:
             return Refusal(error.code().name, error.details())
 
