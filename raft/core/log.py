@@ -168,7 +168,8 @@ class RaftLog:
             return
         if index > self.last_index:
             raise LogLostError(
-                f"entries up to {index} were acknowledged here once and the log ends at {self.last_index}: was it lost?"
+                f"entries up to {index} were acknowledged here once and the log ends at {self.last_index}: it was lost"
+                " or put back to an older state; remove this member from the cluster and add it again as a new one"
             )
         self.committed = index
 

