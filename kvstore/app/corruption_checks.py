@@ -6,12 +6,12 @@ import logging
 from dataclasses import dataclass
 
 from kvstore.app.options import Options
-from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server.core import MemberCore
 from kvstore.server.corruption import CorruptionChecker, CorruptionMonitor
 from kvstore.server.hashes import Hashes
 from kvstore.server.peer_hashes import AskedPeerHashes
+from kvstore.server.peers import HASH_KV
 
 __all__ = ["CorruptionChecks"]
 
@@ -38,7 +38,13 @@ class CorruptionChecks:
         clock = core.environment.clock
         member_id = core.headers.member_id
         hashes = Hashes(core.store, clock.monotonic, core.metrics.hash_rev_seconds)
-        peers = AskedPeerHashes(core.membership, member_id, _ask_nobody)
+
+        async def ask(other_id: int, request: pb.HashKVRequest) -> pb.HashKVResponse:
+            wire = request.SerializeToString()
+            answer = await core.consensus.call_peer(other_id, HASH_KV, wire, options.request_timeout_seconds)
+            return pb.HashKVResponse.FromString(answer)
+
+        peers = AskedPeerHashes(core.membership, member_id, ask)
         checker = CorruptionChecker(member_id, core.store, hashes, peers, core.proposer)
         after_compactions = options.feature("CompactHashCheck")
         if after_compactions:
@@ -71,7 +77,3 @@ class CorruptionChecks:
     async def stop(self) -> None:
         """Stop looking."""
         await self._monitor.stop()
-
-
-async def _ask_nobody(member_id: int, request: pb.HashKVRequest) -> pb.HashKVResponse:
-    raise EtcdError(StatusCode.UNAVAILABLE, f"etcdserver: member {member_id:x} cannot be asked")

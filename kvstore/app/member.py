@@ -298,7 +298,6 @@ class Member:
             logger.warning("failed to write the database", extra={"fields": {"error": str(error)}})
         self._data_dir.release()
 
-
     async def _hand_over(self) -> None:
         """Let somebody else lead, rather than have the others wait until they miss us."""
         core = self.core

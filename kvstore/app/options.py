@@ -103,9 +103,7 @@ class Options:
         alone = ",".join(f"{self.name}={url}" for url in self.initial_advertise_peer_urls)
         cluster = parse_cluster(self.initial_cluster or alone)
         existing = self.initial_cluster_state == "existing"
-        return ClusterFlags(
-            self.name, cluster, self.initial_cluster_token, existing, self.initial_advertise_peer_urls
-        )
+        return ClusterFlags(self.name, cluster, self.initial_cluster_token, existing, self.initial_advertise_peer_urls)
 
     @property
     def minimum_lease_ttl_seconds(self) -> int:

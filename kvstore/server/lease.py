@@ -79,6 +79,8 @@ class LeaseService:
         core.headers.fill(response.header, core.store.revision)
         try:
             await self._settled(lease_id)
+            if not core.lessor.primary:
+                raise catalogue.NOT_LEADER.error()
             response.TTL, checkpointed = core.lessor.renew(lease_id)
         except LeaseNotFoundError:
             return response

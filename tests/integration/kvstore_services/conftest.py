@@ -27,10 +27,10 @@ class MiniEtcd:
     def __init__(self, directory: Path, *flags: str) -> None:
         (port,) = free_ports(1)
         self.endpoint = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "kvstore", f"--data-dir={directory}", *flags]
+        command = [sys.executable, "-m", "kvstore", f"--data-dir={directory}"]
         urls = [f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}"]
         urls.append("--listen-peer-urls=http://127.0.0.1:0")
-        self.process = subprocess.Popen([*command, *urls], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        self.process = subprocess.Popen([*command, *urls, *flags], stderr=subprocess.PIPE, text=True, cwd=ROOT)
         self.log: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         threading.Thread(target=self._read_log, daemon=True).start()

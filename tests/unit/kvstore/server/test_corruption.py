@@ -12,6 +12,7 @@ import pytest
 
 from kvstore.app import Member, Options, start_member
 from kvstore.apply import Member as ClusterMember
+from kvstore.apply import MembershipChange, MembershipChangeKind
 from kvstore.environment import real_environment
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
@@ -257,7 +258,8 @@ async def test_every_other_member_is_asked(replicas: list[Replica]) -> None:
     membership = replicas[0].member.core.membership
     own = membership.members()[0].member_id
     for member_id in (2, 3):
-        membership.put(ClusterMember(member_id, peer_urls=(f"http://127.0.0.1:{member_id}",)))
+        added = ClusterMember(member_id, peer_urls=(f"http://127.0.0.1:{member_id}",))
+        membership.carry_out(MembershipChange(MembershipChangeKind.ADD, added))
 
     async def ask(member_id: int, request: pb.HashKVRequest) -> pb.HashKVResponse:
         if member_id == 3:
