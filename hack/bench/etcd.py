@@ -34,6 +34,7 @@ from hack.bench.report import Row, print_rows
 HERE = Path(__file__).parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
+WARM_UP_SECONDS = 1
 FAILOVERS = int(os.environ.get("BENCH_FAILOVERS", "20"))
 CHOSEN = os.environ.get("BENCH_PARTS", "calls,many_keys,failovers").split(",")
 SIZES = os.environ.get("BENCH_SIZES", "1,3").split(",")
@@ -68,8 +69,13 @@ def _calls(pair: Pair) -> Iterator[Row]:
     target = ">= 0.4" if size == 1 else ">= 0.3"
     for call, clients in (("put", 1), ("put", 16), ("put", 64), ("put", 256), ("get", 64), ("get-serializable", 64)):
         wanted = target if clients == 64 else None
-        yield from _compare(f"{where}{call}, {clients} clients", "/s", wanted, pair, _rate(call, clients))
-    yield from _compare(f"{where}txn (put if unchanged), 64 clients", "/s", None, pair, _rate("txn", 64))
+        rate = _Rate(call, clients)
+        yield from _compare(f"{where}{call}, {clients} clients", "/s", wanted, pair, rate)
+        if clients == 64:
+            yield from rate.costs(pair)
+    rate = _Rate("txn", 64)
+    yield from _compare(f"{where}txn (put if unchanged), 64 clients", "/s", None, pair, rate)
+    yield from rate.costs(pair)
     for watchers in (1, 100, 1000):
         name = f"{where}one write to {watchers} watchers"
         yield from _compare(name, "ms", ">= 0.5", pair, _fan_out(watchers), smaller_is_better=True)
@@ -95,9 +101,29 @@ def _compare(
     yield Row("  ratio", statistics.median(ratios), "x", target)
 
 
-def _rate(call: str, clients: int) -> Callable[[Cluster], float]:
-    """Calls a second on one connection each; on all members in equal parts."""
-    return lambda cluster: load(_leader(cluster).target, call, clients)
+class _Rate:
+    """Calls a second to the leader, each client on a connection of its own; and what a call costs its processor.
+
+    The cost hardly depends on what else the machine does, which the rate does.
+    """
+
+    def __init__(self, call: str, clients: int) -> None:
+        self._call = call
+        self._clients = clients
+        self._costs: dict[str, list[float]] = {}
+
+    def __call__(self, cluster: Cluster) -> float:
+        leader = _leader(cluster)
+        before = leader.processor_seconds()
+        rate = load(leader.target, self._call, self._clients)
+        spent = leader.processor_seconds() - before
+        self._costs.setdefault(leader.target, []).append(spent / (rate * (SECONDS + WARM_UP_SECONDS)) * 1e6)
+        return rate
+
+    def costs(self, pair: Pair) -> Iterator[Row]:
+        """Median processor time of a call."""
+        for name, cluster in zip(("  processor time of a call", "  etcd's"), pair, strict=True):
+            yield Row(name, statistics.median(self._costs[_leader(cluster).target]), "µs")
 
 
 def load(target: str, call: str, clients: int) -> float:
@@ -113,7 +139,15 @@ def load(target: str, call: str, clients: int) -> float:
     with tempfile.NamedTemporaryFile() as body:
         body.write(b"\0" + len(message).to_bytes(4, "big") + message)
         body.flush()
-        command = ["h2load", "-t1", f"-c{clients}", "-m1", f"-D{SECONDS:g}", "--warm-up-time=300ms", f"-d{body.name}"]
+        command = [
+            "h2load",
+            "-t1",
+            f"-c{clients}",
+            "-m1",
+            f"-D{SECONDS:g}",
+            f"--warm-up-time={WARM_UP_SECONDS:g}s",
+            f"-d{body.name}",
+        ]
         command += ["-Hcontent-type: application/grpc", "-Hte: trailers", f"http://{target}{path}"]
         done = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rate = re.search(r"finished in .*, ([\d.]+) req/s", done)

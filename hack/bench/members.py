@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import threading
@@ -66,6 +67,12 @@ class Member:
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) / 1024
         raise AssertionError("no VmRSS")
+
+    def processor_seconds(self) -> float:
+        """Processor time spent so far, in user and kernel."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _read_log(self, process: subprocess.Popen[bytes], ready: threading.Event) -> None:
         assert process.stderr is not None
