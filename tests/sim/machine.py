@@ -81,6 +81,11 @@ class Machine:
                 self._world.write_answered(number)
                 return
 
+    def admits(self, entry: Entry, change: ConfChangeV2) -> bool:
+        """Some changes are refused when they come to be applied; leaving a joint configuration never is."""
+        founds = entry.index <= self._world.settings.size
+        return founds or not change.changes or entry.index % 7 != 0
+
     def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
         self._world.conf_state_applied(self._member_id, entry.index, conf_state)
         self._advance(entry)
