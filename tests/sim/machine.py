@@ -6,7 +6,7 @@ A server proposes as this one does: what is lost with a leader is proposed again
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from raft.core import ConfChangeV2, ConfState, Entry, EntryType, Snapshot
@@ -101,7 +101,18 @@ class Machine:
             if self.unanswered:
                 self._propose_again(entry.term)
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot) -> Awaitable[None] | None:
+        """At the start at once; later it may take a while."""
+        if self.driver is None or self._world.chance.random() < 0.5:
+            self._restore(snapshot)
+            return None
+        return self._restore_slowly(snapshot)
+
+    async def _restore_slowly(self, snapshot: Snapshot) -> None:
+        await self._world.members[self._member_id].clock.sleep(self._world.chance.randrange(100) / 1000)
+        self._restore(snapshot)
+
+    def _restore(self, snapshot: Snapshot) -> None:
         self.values, written, self.digest = json.loads(snapshot.data)
         self.written = set(written)
         self._world.canon.restores(self._member_id, snapshot.index, self.digest)

@@ -122,11 +122,12 @@ class Member:
         self.machine = Machine(world, self.id)
         self.reading: set[int] = set()
         self._backlog: list[Message] = []  # what has come during a pause; requests may be read before it
+        self.clock = SimClock(self.life, self.speed)
         self._worker = SimWorker(self.life, self._disk_latency)
         self._checked_commit = 0
         self.driver = SimDriver(
             self._config(),
-            Environment(SimClock(self.life, self.speed), SimRandomness(self.chance), self.disk),
+            Environment(self.clock, SimRandomness(self.chance), self.disk),
             self.machine,
             peers=[Peer(peer) for peer in self._peers],
             metadata=b"sim",
