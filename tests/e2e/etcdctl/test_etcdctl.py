@@ -26,6 +26,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 DEBIAN_ETCDCTL = "/usr/bin/etcdctl"
 
+FLAGS = ["--bcrypt-cost=4"]
+"""So that hashes of passwords do not take the most of the time."""
+
 NOT_YET = {
     "member": "changes of members",
 }
@@ -74,7 +77,7 @@ def test_script(path: Path, release: str, tmp_path: Path) -> None:
             def start(purpose: str) -> EtcdProcess:
                 directory = tmp_path / name / purpose
                 directory.mkdir(parents=True)
-                return stack.enter_context(EtcdProcess.start(directory, program=program))
+                return stack.enter_context(EtcdProcess.start(directory, flags=FLAGS, program=program))
 
             mirror = start("mirror") if "<mirror>" in path.read_text() else None
             return Side(etcdctl, start("server"), tmp_path / name, mirror).play(steps)
