@@ -68,6 +68,18 @@ async def test_bad_requests(served, body: str) -> None:
     assert "Traceback" not in answer["message"]
 
 
+@pytest.mark.parametrize("text", ["!!!", "a key", "Zm9v=", "Zm8=Zm8=", "Z", "Zm-/"])
+async def test_what_is_not_base64_is_no_other_key(served, text: str) -> None:
+    for body in (f'{{"key": "{text}"}}', f'{{"kvs": [], "key": "{text}"}}'):
+        status, answer = await post(served.port, "/v3/kv/range", body)
+        assert (status, answer["message"]) == (400, "proto: invalid value for bytes field key")
+
+
+@pytest.mark.parametrize("text", ["Zm9v", "Zm8=", "Zm8", "-_-_", "+/+/", "_w==", ""])
+async def test_either_alphabet_padded_or_not(served, text: str) -> None:
+    assert (await post(served.port, "/v3/kv/range", f'{{"key": "{text}"}}'))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("path", "method", "status", "code", "text"),
     [
