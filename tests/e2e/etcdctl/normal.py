@@ -48,6 +48,8 @@ _EVERYWHERE = [
     (re.compile(r"0x[0-9a-f]{6,}|client-[0-9a-f-]{36}"), "POINTER"),
     (re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?([+-]\d{4}|Z)?"), "TIME"),
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
+    # Ids are filled up with blanks here, if they happen to be short.
+    (re.compile(r"\b(Member|cluster) +<"), r"\1 <"),
 ]
 _DURATION = r"\d+(?:\.\d+)?(?:ns|µs|ms|s|m)"
 # All buckets are counted and hashed, also what tells one member from another and one release's format from the next.
@@ -79,7 +81,7 @@ _BY_COMMAND = {
     "snapshot status": _SNAPSHOT_STATUS,
     "etcdutl snapshot status": _SNAPSHOT_STATUS,
 }
-_TABLE = re.compile(r"[-+|]")
+_CLUSTER = re.compile(r'(ETCD_INITIAL_CLUSTER=")([^"]*)')
 
 
 class Normaliser:
@@ -117,9 +119,12 @@ class Normaliser:
                 for rule, replacement in rules:
                     text = re.sub(rule, replacement, text)
         lines = text.splitlines()
+        lines = [_CLUSTER.sub(lambda found: found[1] + ",".join(sorted(found[2].split(","))), line) for line in lines]
         if "-w table" in command:
             # The columns are as wide as the ids in them.
             lines = [re.sub(r"-{2,}", "--", re.sub(r" {2,}", " ", line)) for line in lines]
+        if command.startswith("member list"):
+            lines.sort()  # members come in the order of their ids
         return lines
 
 

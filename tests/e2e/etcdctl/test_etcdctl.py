@@ -29,11 +29,6 @@ DEBIAN_ETCDCTL = "/usr/bin/etcdctl"
 FLAGS = ["--bcrypt-cost=4"]
 """So that hashes of passwords do not take the most of the time."""
 
-NOT_YET = {
-    "member": "changes of members",
-}
-"""Scripts about what the server does not do yet, and what that is."""
-
 LONG = {"check_perf": "a minute"}
 """Scripts that are run only when asked for, and how long they take."""
 
@@ -55,8 +50,7 @@ def cases() -> list[object]:
     found: list[object] = []
     for path in SCRIPTS:
         for release in ("3.5", "3.4"):
-            reason = NOT_YET.get(path.stem)
-            marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+            marks = []
             if path.stem in LONG:
                 marks.append(
                     pytest.mark.skipif(not os.environ.get("LONG"), reason=f"takes {LONG[path.stem]}; set LONG=1")
@@ -99,7 +93,3 @@ def compare(answers: list[Answer], wanted: list[Answer], differences: bool) -> N
             theirs += want.lines
     difference = difflib.unified_diff(theirs, ours, "etcd", "mini-etcd", n=6, lineterm="")
     assert ours == theirs, "\n".join(difference)
-
-
-def test_scripts_that_are_waited_for_exist() -> None:
-    assert set(NOT_YET) <= {path.stem for path in SCRIPTS}
