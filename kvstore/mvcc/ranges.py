@@ -77,7 +77,13 @@ def _is_plain(request: pb.RangeRequest) -> bool:
         request.keys_only
         or request.sort_target
         or request.sort_order == pb.RangeRequest.DESCEND
-        or request.min_mod_revision
+        or _has_filters(request)
+    )
+
+
+def _has_filters(request: pb.RangeRequest) -> bool:
+    return bool(
+        request.min_mod_revision
         or request.max_mod_revision
         or request.min_create_revision
         or request.max_create_revision
@@ -86,12 +92,15 @@ def _is_plain(request: pb.RangeRequest) -> bool:
 
 def _select(store: Store, request: pb.RangeRequest, records: list[Record]) -> RangeResult:
     count = len(records)
+    limit = request.limit
+    if limit > 0 and request.sort_order == pb.RangeRequest.NONE and not _has_filters(request):
+        # Without an order etcd reads one key more than the limit, and only those are sorted by another target.
+        records = records[: limit + 1]
     records = _filter(request, records)
     values: dict[bytes, bytes] = {}
     if request.sort_target == pb.RangeRequest.VALUE:
         values = dict(zip((r.key for r in records), _values(store, records), strict=True))
     _sort(request, records, values)
-    limit = request.limit
     more = 0 < limit < len(records)
     if more:
         del records[limit:]

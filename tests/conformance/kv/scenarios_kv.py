@@ -119,6 +119,18 @@ async def run_zz_from_key_on(r: Recorder) -> None:
 
 
 @scenario
+async def run_limit_before_a_target_without_order(r: Recorder) -> None:
+    for name in ("c", "b", "a"):
+        await r.put(r.key(name))
+    by_creation = pb.RangeRequest.CREATE
+    cut_first = await r.range(**r.everything, limit=1, sort_target=by_creation)
+    assert [kv.key for kv in cut_first.kvs] == [r.key("b")]
+    sorted_first = await r.range(**r.everything, limit=1, sort_target=by_creation, sort_order=pb.RangeRequest.ASCEND)
+    assert [kv.key for kv in sorted_first.kvs] == [r.key("c")]
+    assert (cut_first.more, cut_first.count) == (sorted_first.more, sorted_first.count) == (True, 3)
+
+
+@scenario
 async def run_range_at_revisions(r: Recorder) -> None:
     for number in range(4):
         await r.put(r.key("a"), b"%d" % number)
