@@ -53,28 +53,21 @@ def with_generated_certificates(settings: Settings, environment: Environment) ->
     if auto.client:
         urls = (*settings.listen_client_urls, *settings.listen_client_http_urls)
         made = self_signed(f"{fixtures}/client", urls, auto.validity_years, environment)
-        shared = settings.peer_tls
         tls = ServerTLS(
             made.cert,
             made.key,
-            min_version=shared.min_version,
-            max_version=shared.max_version,
-            cipher_suites=shared.cipher_suites,
+            min_version=auto.min_version,
+            max_version=auto.max_version,
+            cipher_suites=auto.cipher_suites,
         )
         settings = replace(settings, tls=tls)
     if auto.peer:
-        made = self_signed(f"{fixtures}/peer", settings.listen_peer_urls, auto.validity_years, environment)
-        peer_tls = replace(
-            settings.peer_tls,
-            cert=made.cert,
-            key=made.key,
-            client_cert=made.cert,
-            client_key=made.key,
-            trusted_ca="",
-            client_cert_auth=False,
-            self_signed=True,
-        )
-        settings = replace(settings, peer_tls=peer_tls)
+        from raft.runtime.peer_tls import PeerTLS
+
+        options = settings.options
+        made = self_signed(f"{fixtures}/peer", options.listen_peer_urls, auto.validity_years, environment)
+        peer_tls = PeerTLS(made.cert, made.key, self_signed=True)
+        settings = replace(settings, options=replace(options, peer_tls=peer_tls))
     return settings
 
 

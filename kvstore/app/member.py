@@ -447,6 +447,7 @@ async def _assemble(
         heartbeat_interval_ms=options.heartbeat_interval_ms,
         election_timeout_ms=options.election_timeout_ms,
         catch_up_entries=options.snapshot_catchup_entries,
+        max_snapshots=options.max_snapshots,
         pre_vote=options.pre_vote,
         request_timeout_seconds=options.request_timeout_seconds,
         sync=options.sync,

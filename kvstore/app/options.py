@@ -38,6 +38,7 @@ class Options:
         listen_peer_urls: where other members reach this one; nobody can join a member that has none.
         peer_tls: certificates between members.
         force_new_cluster: keep the data, forget the other members.
+        max_snapshots: snapshot files of the log to keep; 0 for all of them.
         quota_backend_bytes: 0 means 2 GiB, negative no limit.
         lease_checkpoint_interval_seconds: None leaves remaining times to the leader's memory.
         features: feature gates that are not at etcd's default; see `kvstore.app.features`.
@@ -66,6 +67,7 @@ class Options:
     max_learners: int = 1
     snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
     snapshot_catchup_entries: int = DEFAULT_CATCH_UP_ENTRIES
+    max_snapshots: int = 5
     quota_backend_bytes: int = 0
     backend_batch_interval_seconds: float = 0.0
     backend_batch_limit: int = 0

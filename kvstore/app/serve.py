@@ -46,6 +46,11 @@ async def _serve(settings: Settings, environment: Environment, told: asyncio.Fut
         fields = {"data-dir": options.data_path}
         logger.warning("'data-dir' was empty; using default", extra={"fields": fields})
     _warn_of_open_directory(options.data_path)
+    try:
+        settings = with_generated_certificates(settings, environment)
+    except (OSError, ValueError) as error:
+        raise StartError(f"cannot generate a certificate: {error}") from error
+    options = settings.options
     member = await start_member(options, environment)
     ports = _Ports(member, environment)
     try:
@@ -113,10 +118,6 @@ class _Ports:
         Raises:
             StartError: an address is not to be had, or a certificate cannot be used.
         """
-        try:
-            settings = with_generated_certificates(settings, self._environment)
-        except (OSError, ValueError) as error:
-            raise StartError(f"cannot generate a certificate: {error}") from error
         tls = _tls_context(settings)
         apart = bool(settings.listen_client_http_urls)
         await self._listen(self._client_front(settings, http=not apart), settings.listen_client_urls, settings, tls)
@@ -181,7 +182,7 @@ class _Ports:
             **{
                 "local-member-id": f"{identity.member_id:x}",
                 "initial-advertise-peer-urls": settings.options.initial_advertise_peer_urls,
-                "listen-peer-urls": settings.listen_peer_urls,
+                "listen-peer-urls": settings.options.listen_peer_urls,
                 "advertise-client-urls": settings.options.advertise_client_urls,
                 "listen-client-urls": settings.listen_client_urls,
                 "listen-metrics-urls": settings.listen_metrics_urls,

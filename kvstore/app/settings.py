@@ -18,7 +18,7 @@ from kvstore.server.identity import parse_initial_cluster
 if TYPE_CHECKING:
     from raft.runtime.peer_tls import PeerTLS
 
-__all__ = ["AutoTLS", "Discovery", "PeerTLSFiles", "Settings", "log_settings_of", "settings_of"]
+__all__ = ["AutoTLS", "Settings", "log_settings_of", "settings_of"]
 
 GRPC_OVERHEAD_BYTES = 512 << 10
 LEASE_CHECKPOINT_SECONDS = 300.0
@@ -31,67 +31,20 @@ GO_PING_TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class PeerTLSFiles:
-    """TLS between members: every `--peer-…` flag, and those that clients and peers share.
+class AutoTLS:
+    """Whose certificate is to be made at the start: `--auto-tls`, `--peer-auto-tls`.
 
     Attributes:
-        cert, key: what we show to peers that call.
-        client_cert, client_key: what we show to peers we call; `cert` and `key` unless given.
-        trusted_ca: who must have signed peers' certificates; "" for nobody in particular.
-        client_cert_auth: whether peers that call must have a certificate; implied by `trusted_ca`.
-        allowed_cn, allowed_hostname: names of which a calling peer's certificate must have one, unless empty.
-        skip_client_san_verification: do not compare a calling peer's address with its certificate.
-        self_signed: the certificate is one we made; those of peers we call are not verified then, as etcd does.
+        validity_years: how long it is to be valid.
+        min_version, max_version, cipher_suites: what goes for clients' connections all the same.
     """
-
-    cert: str = ""
-    key: str = ""
-    client_cert: str = ""
-    client_key: str = ""
-    trusted_ca: str = ""
-    client_cert_auth: bool = False
-    crl: str = ""
-    allowed_cn: tuple[str, ...] = ()
-    allowed_hostname: tuple[str, ...] = ()
-    skip_client_san_verification: bool = False
-    self_signed: bool = False
-    cipher_suites: tuple[str, ...] = ()
-    min_version: str = "TLS1.2"
-    max_version: str = ""
-
-    def __bool__(self) -> bool:
-        """Whether there is a certificate."""
-        return bool(self.cert or self.key)
-
-
-@dataclass(frozen=True, slots=True)
-class AutoTLS:
-    """Whose certificate is to be made at the start: `--auto-tls`, `--peer-auto-tls`, and how long it is to be valid."""
 
     client: bool = False
     peer: bool = False
     validity_years: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Discovery:
-    """How to find the other members of a new cluster: a discovery service, or DNS SRV records of `srv_domain`."""
-
-    token: str = ""
-    endpoints: tuple[str, ...] = ()
-    dial_timeout_seconds: float = 2.0
-    request_timeout_seconds: float = 5.0
-    keepalive_time_seconds: float = 2.0
-    keepalive_timeout_seconds: float = 6.0
-    insecure_transport: bool = True
-    insecure_skip_tls_verify: bool = False
-    cert: str = ""
-    key: str = ""
-    ca: str = ""
-    user: str = ""
-    password: str = ""
-    srv_domain: str = ""
-    srv_name: str = ""
+    min_version: str = ""
+    max_version: str = ""
+    cipher_suites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +58,9 @@ class Settings:
     options: Options
     listen_client_urls: tuple[str, ...]
     listen_client_http_urls: tuple[str, ...]
-    listen_peer_urls: tuple[str, ...]
     listen_metrics_urls: tuple[str, ...]
     tls: ServerTLS | None
-    peer_tls: PeerTLSFiles
     auto_tls: AutoTLS
-    discovery: Discovery
     limits: FrontLimits
     access: AccessControl
     sockets: SocketOptions
@@ -129,12 +79,9 @@ def settings_of(flags: ParsedFlags) -> Settings:
         options=_options(flags),
         listen_client_urls=flags["listen-client-urls"],
         listen_client_http_urls=flags["listen-client-http-urls"],
-        listen_peer_urls=flags["listen-peer-urls"],
         listen_metrics_urls=flags["listen-metrics-urls"],
         tls=_client_tls(flags),
-        peer_tls=_peer_tls(flags),
         auto_tls=_auto_tls(flags),
-        discovery=_discovery(flags),
         limits=_limits(flags),
         access=AccessControl(flags["cors"], frozenset(flags["host-whitelist"])),
         sockets=SocketOptions(flags["socket-reuse-port"], flags["socket-reuse-address"]),
@@ -169,7 +116,7 @@ def _options(flags: ParsedFlags) -> Options:
         initial_cluster_token=flags["initial-cluster-token"],
         initial_advertise_peer_urls=_peer_urls(flags, members),
         listen_peer_urls=flags["listen-peer-urls"],
-        peer_tls=_transport_tls(_peer_tls(flags)),
+        peer_tls=_peer_tls(flags),
         advertise_client_urls=flags["advertise-client-urls"],
         heartbeat_interval_ms=flags["heartbeat-interval"],
         election_timeout_ms=max(flags["election-timeout"], 2 * flags["heartbeat-interval"]),
@@ -179,6 +126,7 @@ def _options(flags: ParsedFlags) -> Options:
         max_learners=flags["max-learners"],
         snapshot_count=flags["snapshot-count"],
         snapshot_catchup_entries=flags["snapshot-catchup-entries"],
+        max_snapshots=flags["max-snapshots"],
         quota_backend_bytes=flags["quota-backend-bytes"],
         backend_batch_interval_seconds=flags["backend-batch-interval"],
         backend_batch_limit=flags["backend-batch-limit"],
@@ -249,42 +197,24 @@ def _client_tls(flags: ParsedFlags) -> ServerTLS | None:
     )
 
 
-def _peer_tls(flags: ParsedFlags) -> PeerTLSFiles:
-    return PeerTLSFiles(
-        cert=flags["peer-cert-file"],
-        key=flags["peer-key-file"],
-        client_cert=flags["peer-client-cert-file"],
-        client_key=flags["peer-client-key-file"],
-        trusted_ca=flags["peer-trusted-ca-file"],
-        client_cert_auth=flags["peer-client-cert-auth"],
-        crl=flags["peer-crl-file"],
-        allowed_cn=flags["peer-cert-allowed-cn"],
-        allowed_hostname=flags["peer-cert-allowed-hostname"],
-        skip_client_san_verification=flags["peer-skip-client-san-verification"],
-        cipher_suites=flags["cipher-suites"],
-        min_version=flags["tls-min-version"],
-        max_version=flags["tls-max-version"],
-    )
-
-
-def _transport_tls(files: PeerTLSFiles) -> PeerTLS | None:
-    """The same, as the transport between members takes it."""
-    if not files:
+def _peer_tls(flags: ParsedFlags) -> PeerTLS | None:
+    """TLS between members; gRPC chooses version and ciphers by itself there."""
+    if not flags["peer-cert-file"]:
         return None
     from raft.runtime.peer_tls import PeerTLS
 
     try:
         return PeerTLS(
-            files.cert,
-            files.key,
-            files.trusted_ca or None,
-            files.client_cert or None,
-            files.client_key or None,
-            files.client_cert_auth,
-            files.crl or None,
-            files.allowed_cn,
-            files.allowed_hostname,
-            files.skip_client_san_verification,
+            flags["peer-cert-file"],
+            flags["peer-key-file"],
+            flags["peer-trusted-ca-file"] or None,
+            flags["peer-client-cert-file"] or None,
+            flags["peer-client-key-file"] or None,
+            flags["peer-client-cert-auth"],
+            flags["peer-crl-file"] or None,
+            flags["peer-cert-allowed-cn"],
+            flags["peer-cert-allowed-hostname"],
+            flags["peer-skip-client-san-verification"],
         )
     except ValueError as error:
         raise FlagError(str(error)) from None
@@ -296,24 +226,7 @@ def _auto_tls(flags: ParsedFlags) -> AutoTLS:
         client=flags["auto-tls"] and not flags["cert-file"],
         peer=flags["peer-auto-tls"] and not flags["peer-cert-file"],
         validity_years=flags["self-signed-cert-validity"],
-    )
-
-
-def _discovery(flags: ParsedFlags) -> Discovery:
-    return Discovery(
-        token=flags["discovery-token"],
-        endpoints=flags["discovery-endpoints"],
-        dial_timeout_seconds=flags["discovery-dial-timeout"],
-        request_timeout_seconds=flags["discovery-request-timeout"],
-        keepalive_time_seconds=flags["discovery-keepalive-time"],
-        keepalive_timeout_seconds=flags["discovery-keepalive-timeout"],
-        insecure_transport=flags["discovery-insecure-transport"],
-        insecure_skip_tls_verify=flags["discovery-insecure-skip-tls-verify"],
-        cert=flags["discovery-cert"],
-        key=flags["discovery-key"],
-        ca=flags["discovery-cacert"],
-        user=flags["discovery-user"],
-        password=flags["discovery-password"],
-        srv_domain=flags["discovery-srv"],
-        srv_name=flags["discovery-srv-name"],
+        min_version=flags["tls-min-version"],
+        max_version=flags["tls-max-version"],
+        cipher_suites=flags["cipher-suites"],
     )

@@ -79,8 +79,11 @@ def _check_bootstrap(flags: ParsedFlags) -> None:
             "multiple discovery or bootstrap flags are set. "
             'Choose one of "initial-cluster", "discovery-endpoints" or "discovery-srv"'
         )
-    if bool(flags["discovery-token"]) != bool(flags["discovery-endpoints"]):
-        raise FlagError("both --discovery-token and --discovery-endpoints must be set")
+    for name in ("discovery-endpoints", "discovery-token", "discovery-srv", "discovery"):
+        if flags[name]:
+            raise FlagError(
+                f"--{name} is not supported: members do not look for each other; list them with --initial-cluster"
+            )
 
 
 def _check_timing(flags: ParsedFlags) -> None:

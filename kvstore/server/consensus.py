@@ -116,6 +116,7 @@ class ConsensusSettings:
         applied_index: the newest index the database holds; entries up to it are not applied again.
         conf_state: as `ReplicatedMachine.membership_changed` was given it, at `applied_index`; empty before the first.
         force_new_cluster: forget every other member.
+        max_snapshots: snapshot files to keep, and the log back to the oldest of them; 0 for all.
         sync: whether the log is synced to disk before a write is acknowledged.
         on_fatal: called when the log can no longer be written.
         on_sync: called with the seconds each write to the log took until it was durable.
@@ -133,6 +134,7 @@ class ConsensusSettings:
     heartbeat_interval_ms: int
     election_timeout_ms: int
     catch_up_entries: int
+    max_snapshots: int
     pre_vote: bool
     request_timeout_seconds: float
     sync: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import sys
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -245,6 +246,7 @@ async def start_raft(
         election_timeout_ticks=max(2, settings.election_timeout_ms // settings.heartbeat_interval_ms),
         pre_vote=settings.pre_vote,
         catch_up_entries=settings.catch_up_entries,
+        max_snapshots=settings.max_snapshots or sys.maxsize,
     )
     adapter = _RaftMachine(machine, settings.snap_path, environment.files, own_id)
     adapter.transport = _transport(settings, backend, environment)

@@ -145,6 +145,7 @@ FLAGS: tuple[Flag, ...] = (
         ("pre-vote", boolean, True, "Begin an election with a round that disturbs nobody."),
         ("max-learners", number, 1, "Maximum number of learners in the cluster."),
         ("snapshot-catchup-entries", quantity, 5_000, "Entries kept for a slow member to catch up after a snapshot."),
+        ("max-snapshots", quantity, 5, "Snapshot files to keep, and the log back to the oldest (0 is unlimited)."),
         ("auto-compaction-retention", text, "0", "How much history auto compaction leaves (0 disables it)."),
         (
             "auto-compaction-mode",
@@ -240,7 +241,6 @@ FLAGS: tuple[Flag, ...] = (
         "the first election is not far off: a member alone holds it at once, others after one timeout",
         ("initial-election-tick-advance", boolean, True),
     ),
-    *_inert("the last five snapshot files are kept", ("max-snapshots", quantity, 5)),
     *_inert("log files are removed when no member needs them", ("max-wals", quantity, 5)),
     *_inert("the database is not bbolt", ("backend-bbolt-freelist-type", text, "")),
     *_inert("the database gives freed pages to new data", ("bootstrap-defrag-threshold-megabytes", quantity, 0)),

@@ -80,8 +80,9 @@ def test_settings_with_generated_certificates(who: str, tmp_path: Path) -> None:
         assert server_context(settings.tls).minimum_version is ssl.TLSVersion.TLSv1_3
         assert with_generated_certificates(replace(settings), real_environment()).tls == settings.tls
     else:
-        assert (settings.peer_tls.cert, settings.peer_tls.key) == (str(folder / "cert.pem"), str(folder / "key.pem"))
-        assert settings.peer_tls.self_signed
+        tls = settings.options.peer_tls
+        assert tls is not None
+        assert (tls.cert, tls.key, tls.self_signed) == (str(folder / "cert.pem"), str(folder / "key.pem"), True)
         assert (folder / "key.pem").stat().st_mode & 0o777 == 0o600
 
 

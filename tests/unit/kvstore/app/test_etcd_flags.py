@@ -274,7 +274,9 @@ def test_a_configuration_file_that_is_not_there() -> None:
             ["--initial-cluster=default=http://a:1", "--discovery-srv=a"],
             "multiple discovery or bootstrap flags",
         ),
-        (["--discovery-token=a"], "both --discovery-token and --discovery-endpoints must be set"),
+        (["--discovery-token=a"], "--discovery-token is not supported"),
+        (["--discovery-srv=example.com"], "list them with --initial-cluster"),
+        (["--discovery=https://discovery.etcd.io/a"], "--discovery is not supported"),
         (["--compact-hash-check-time=0s"], "--compact-hash-check-time must be >0"),
         (["--auto-compaction-mode="], "undefined auto-compaction-mode"),
         (["--feature-gates=LeaseCheckpointPersist=true"], "requires enabling feature gate LeaseCheckpoint"),
@@ -340,9 +342,8 @@ def test_tls_flags_end_where_they_belong() -> None:
     assert (settings.tls.cert, settings.tls.key, settings.tls.ca, settings.tls.crl) == ("c", "k", "ca", "crl")
     assert (settings.tls.client_cert_auth, settings.tls.allowed_hostnames) == (True, ("h", "i"))
     assert (settings.auto_tls.client, settings.auto_tls.peer, settings.auto_tls.validity_years) == (False, True, 3)
-    peer = settings.peer_tls
-    assert (peer.allowed_cn, peer.trusted_ca, peer.client_cert, peer.client_key) == (("a", "b"), "pca", "pc", "pk")
-    assert (peer.min_version, peer.max_version, bool(peer)) == ("TLS1.2", "TLS1.3", False)
+    assert (settings.auto_tls.min_version, settings.auto_tls.max_version) == ("TLS1.2", "TLS1.3")
+    assert settings.options.peer_tls is None  # to be made
     assert [message for message, _ in notices(flags)] == [
         "ignoring client auto TLS since certs given",
         "scheme is http or unix while key and cert files are present; ignoring key and cert files",
@@ -385,3 +386,20 @@ def test_help_has_a_line_about_every_flag() -> None:
         assert lines[at + 1].startswith("    ")
         assert lines[at + 1].strip()
     assert all(len(line) <= 130 for line in lines)
+
+
+def test_tls_between_members() -> None:
+    arguments = [
+        "--peer-cert-file=c",
+        "--peer-key-file=k",
+        "--peer-trusted-ca-file=ca",
+        "--peer-client-cert-file=pc",
+        "--peer-client-key-file=pk",
+        "--peer-client-cert-auth",
+        "--peer-cert-allowed-cn=a,b",
+        "--peer-crl-file=crl",
+    ]
+    tls = settings_of(parse_flags(arguments, {})).options.peer_tls
+    assert tls is not None
+    assert (tls.cert, tls.key, tls.ca, tls.client_cert, tls.client_key) == ("c", "k", "ca", "pc", "pk")
+    assert (tls.client_cert_auth, tls.allowed_cns, tls.crl, tls.self_signed) == (True, ("a", "b"), "crl", False)
