@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kvstore.app.corruption_checks import CorruptionChecks
@@ -22,7 +22,7 @@ from kvstore.server.access import Access
 from kvstore.server.apply_timer import ApplyTimer
 from kvstore.server.auth import AuthService
 from kvstore.server.auto_compaction import AutoCompaction
-from kvstore.server.bootstrap import Beginning, BootstrapError, begin
+from kvstore.server.bootstrap import AskUrl, Beginning, BootstrapError, RemovedError, begin
 from kvstore.server.cluster import ClusterService
 from kvstore.server.compactor import Compactor
 from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartConsensus
@@ -55,7 +55,7 @@ from kvstore.server.watch import WatchService
 from raft.errors import PeerPortError, RaftError
 from raft.wal import WAL
 
-__all__ = ["Member", "Options", "RemovedError", "Services", "StartError", "start_member"]
+__all__ = ["Member", "Options", "Services", "StartError", "start_member"]
 
 REMOVED_PAUSE_SECONDS = 1.0
 """How long a removed member stays, so that the others can learn of the removal from it."""
@@ -65,10 +65,6 @@ logger = logging.getLogger(__name__)
 
 class StartError(Exception):
     """A member cannot start; the message is for whoever started it."""
-
-
-class RemovedError(Exception):
-    """The member was removed from its cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +168,7 @@ class Member:
 
     def _on_removed(self) -> None:
         """The cluster goes on without this member, which stops once the others had time to notice."""
-        error = RemovedError(
-            "the member has been permanently removed from the cluster; its data directory is of no use"
-        )
-        self.core.environment.clock.call_later(
-            REMOVED_PAUSE_SECONDS, lambda: None if self.failed.done() else self.failed.set_exception(error)
-        )
+        self.core.environment.clock.call_later(REMOVED_PAUSE_SECONDS, lambda: _fail(self.failed, RemovedError()))
 
     def _on_restored(self) -> None:
         self._continue_compaction()
@@ -274,7 +265,7 @@ class Member:
         if self._stopped:
             return
         self._stopped = True
-        await self._hand_over()
+        await self.hand_over()
         self.core.leader_loss.stop()
         self._services.watch.end_all(catalogue.STOPPED.error())
         for part in (
@@ -298,8 +289,8 @@ class Member:
             logger.warning("failed to write the database", extra={"fields": {"error": str(error)}})
         self._data_dir.release()
 
-    async def _hand_over(self) -> None:
-        """Let somebody else lead, rather than have the others wait until they miss us."""
+    async def hand_over(self) -> None:
+        """Let somebody else lead, rather than have the others wait until they miss us. What comes here goes on."""
         core = self.core
         if not core.consensus.is_leader or len(core.membership.voters()) < 2 or self.failed.done():
             return
@@ -323,6 +314,7 @@ async def start_member(
 
     Raises:
         StartError: it cannot; the message says why in one line.
+        RemovedError: it was removed from its cluster.
     """
     if start_consensus is None:
         from kvstore.server.raft_adapter import start_raft
@@ -372,11 +364,14 @@ async def _begin(options: Options, environment: Environment, data_dir: DataDir, 
     """Who this member is: as its log has it, or on first start as the flags and the other members say."""
     metadata = WAL.metadata_of(environment.files, data_dir.wal_path)
     flags = options.cluster_flags()
-    if metadata is not None or len(flags.initial_cluster) == 1:
-        return await begin(flags, metadata, membership.members(), _nobody_to_ask)
-    from kvstore.server.peer_port import asking_url
+    ask: AskUrl
+    if len(flags.initial_cluster) == 1:
+        ask = _nobody_to_ask
+    else:
+        from kvstore.server.peer_port import asking_url
 
-    return await begin(flags, metadata, (), asking_url(environment, options.peer_tls))
+        ask = asking_url(environment, options.peer_tls)
+    return await begin(flags, metadata, membership.members(), ask, membership.was_removed)
 
 
 async def _nobody_to_ask(url: str, method: str, request: bytes, timeout_seconds: float) -> bytes:
@@ -425,7 +420,8 @@ async def _assemble(
         hub,
         membership,
         lessor,
-        (lessor, store, alarms, membership, auth, state_machine),
+        store,
+        (alarms, membership, auth, state_machine),
         headers,
         metrics,
         compactor,
@@ -438,7 +434,7 @@ async def _assemble(
         identity=identity,
         founders=beginning.founders,
         known=beginning.known,
-        peers=_peer_settings(options, answers, membership),
+        peers=_peer_settings(options, answers, membership, lambda: _fail(failed, RemovedError())),
         wal_path=data_dir.wal_path,
         snap_path=data_dir.snap_path,
         applied_index=state_machine.applied_index,
@@ -516,10 +512,24 @@ async def _assemble(
     return member
 
 
-def _peer_settings(options: Options, answers: PeerAnswers, membership: Membership) -> PeerSettings | None:
+def _peer_settings(
+    options: Options, answers: PeerAnswers, membership: Membership, on_removed: Callable[[], None]
+) -> PeerSettings | None:
     if not options.listen_peer_urls:
         return None
-    return PeerSettings(options.listen_peer_urls, options.peer_tls, answers.handlers(), membership.was_removed)
+    return PeerSettings(
+        options.listen_peer_urls,
+        options.peer_tls,
+        answers.handlers(),
+        membership.was_removed,
+        options.initial_advertise_peer_urls,
+        on_removed,
+    )
+
+
+def _fail(failed: asyncio.Future[None], error: Exception) -> None:
+    if not failed.done():
+        failed.set_exception(error)
 
 
 def _log_backend_error(error: Exception) -> None:

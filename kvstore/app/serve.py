@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kvstore.app.auto_tls import with_generated_certificates
-from kvstore.app.member import Member, RemovedError, StartError, start_member
+from kvstore.app.member import Member, StartError, start_member
 from kvstore.app.settings import Settings
 from kvstore.app.status import MemberStatus
 from kvstore.environment import Environment
 from kvstore.front import Front, FrontLimits, HealthService, build_front, report_rejected, server_context
+from kvstore.server.bootstrap import RemovedError
 from kvstore.server.version import SERVER_VERSION
 
 __all__ = ["serve"]
@@ -51,7 +52,11 @@ async def _serve(settings: Settings, environment: Environment, told: asyncio.Fut
     except (OSError, ValueError) as error:
         raise StartError(f"cannot generate a certificate: {error}") from error
     options = settings.options
-    member = await start_member(options, environment)
+    try:
+        member = await start_member(options, environment)
+    except RemovedError as error:
+        _report_removal(error)
+        return
     ports = _Ports(member, environment)
     try:
         if not await _joined(member, told):
@@ -62,6 +67,7 @@ async def _serve(settings: Settings, environment: Environment, told: asyncio.Fut
         await asyncio.wait([told, member.failed], return_when=asyncio.FIRST_COMPLETED)
         _check_failed(member)
         _log("closing etcd server", name=options.name, **{"data-dir": options.data_path})
+        await member.hand_over()  # while the ports are open: what waits there goes to the next leader
     finally:
         # The ports first, so that nobody is told «server stopped» who could still be answered.
         await ports.close()
@@ -86,9 +92,15 @@ def _check_failed(member: Member) -> None:
         return
     error = member.failed.exception()
     if isinstance(error, RemovedError):
-        logger.warning(str(error), extra={"fields": {"local-member-id": f"{member.identity.member_id:x}"}})
+        _report_removal(error)
     else:
         raise StartError(f"the member has failed: {error}")
+
+
+def _report_removal(error: RemovedError) -> None:
+    """In etcd's two lines. The exit status is 0, so that nobody starts the member again and again."""
+    logger.warning("server error", extra={"fields": {"error": str(error)}})
+    logger.warning("data-dir used by this member must be removed")
 
 
 def _warn_of_open_directory(path: str) -> None:

@@ -5,6 +5,7 @@ Pure logic over a `kvstore.backend.Backend`. It reads no clock, starts no thread
     revision       the store's history, numbered, and its stored form
     key_index      which revisions every key has
     store          writing, reading, compaction, restart
+    histories      what is kept in memory, read from a database step by step
     ranges         range requests
     lease          keys that live as long as somebody renews them
     event, watch   changes, and those who follow them
@@ -23,6 +24,7 @@ from kvstore.mvcc.errors import (
 )
 from kvstore.mvcc.event import Event, encode_varint
 from kvstore.mvcc.hash import KeyValueHasher, hash_key_values
+from kvstore.mvcc.histories import Histories
 from kvstore.mvcc.key_index import FROM_KEY, Record, TreeIndex
 from kvstore.mvcc.lease import MAX_TTL_SECONDS, Lease, Lessor
 from kvstore.mvcc.ranges import RangeResult, range_keys, range_piece
@@ -38,6 +40,7 @@ __all__ = [
     "CompactedError",
     "Event",
     "FutureRevisionError",
+    "Histories",
     "KeyNotFoundError",
     "KeyValueHasher",
     "Lease",

@@ -9,15 +9,14 @@ revision 0 see what was built (a transaction reads its own writes) and reads at 
 
 from __future__ import annotations
 
-import gc
-from array import array
 from collections.abc import Iterator
 
 from kvstore.backend.interface import Backend
 from kvstore.etcdpb import kv_pb2
 from kvstore.mvcc.errors import CompactedError, FutureRevisionError
 from kvstore.mvcc.event import Event, key_of
-from kvstore.mvcc.key_index import History, Record, TreeIndex
+from kvstore.mvcc.histories import Histories
+from kvstore.mvcc.key_index import Record, TreeIndex
 from kvstore.mvcc.lease import Lessor
 from kvstore.mvcc.revision import (
     REVISION_BYTES,
@@ -25,7 +24,6 @@ from kvstore.mvcc.revision import (
     Revision,
     decode_revision,
     encode_revision,
-    unpack_revision,
 )
 
 __all__ = ["COMPACTION_KEYS_PER_STEP", "Store"]
@@ -226,50 +224,26 @@ class Store:
 
     # --- restart
 
-    def restore(self) -> None:
+    def restore(self, histories: Histories | None = None) -> None:
         """Rebuild everything in memory from the backend, after the lessor has been restored.
 
-        The collector is paused: what is made here stays, and looking at it again and again would double the time.
+        Args:
+            histories: what was read of the same database before.
         """
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            histories, newest = self._read_histories()
-        finally:
-            if collecting:
-                gc.enable()
-        self.index = TreeIndex()
-        self.index.restore(histories)
-        self.compact_revision = max(self._noted(_SCHEDULED), self._noted(_FINISHED))
-        # A compaction may have removed the newest tombstones; their revisions must not be given out again.
-        self.revision = max(1, newest, self.compact_revision)
-        self._sub = 0
-        self._events = []
-
-    def _read_histories(self) -> tuple[dict[bytes, History], int]:
-        histories: dict[bytes, History] = {}
-        leases: dict[bytes, int] = {}
-        newest = 0
-        parse = kv_pb2.KeyValue.FromString
-        for stored, value in self.backend.scan_revisions(b""):
-            newest, _, sub = unpack_revision(stored)
-            kv = parse(value)
-            key = kv.key
-            # A tombstone's record has no creation revision and no version, and so become zeros here by themselves.
-            record = (newest, sub, kv.create_revision, kv.version)
-            if key in histories:
-                histories[key].extend(record)
-            else:
-                histories[key] = array("q", record)
-            lease_id = kv.lease
-            if lease_id:
-                leases[key] = lease_id
-            elif leases:
-                leases.pop(key, None)
-        for key, lease_id in leases.items():
+        if histories is None:
+            histories = Histories()
+            for _ in histories.read(self.backend.scan_revisions(b"")):
+                pass
+        for key, lease_id in histories.leases.items():
             if self.lessor.exists(lease_id):
                 self.lessor.attach(lease_id, key)
-        return histories, newest
+        self.index = TreeIndex()
+        self.index.restore(histories.by_key)
+        self.compact_revision = max(self._noted(_SCHEDULED), self._noted(_FINISHED))
+        # A compaction may have removed the newest tombstones; their revisions must not be given out again.
+        self.revision = max(1, histories.newest, self.compact_revision)
+        self._sub = 0
+        self._events = []
 
     def _check(self) -> None:
         """Assert what must hold between index, backend and lessor. Reads everything; for tests."""

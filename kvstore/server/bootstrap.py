@@ -19,13 +19,23 @@ from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server.identity import Identity, check_founding, derive_identity, member_id_of, parse_initial_cluster
 from kvstore.server.peers import MEMBERS
 
-__all__ = ["AskUrl", "Beginning", "BootstrapError", "ClusterFlags", "begin"]
+__all__ = [
+    "AskUrl",
+    "Beginning",
+    "BootstrapError",
+    "ClusterFlags",
+    "RemovedError",
+    "begin",
+    "parse_cluster",
+]
 
 FOUNDING_TIMEOUT_SECONDS = 1.0
 """How long a founder asks the others whether they know it already."""
 
 JOINING_TIMEOUT_SECONDS = 10.0
 """How long a joining member asks one URL who the others are."""
+
+_NOBODY_ANSWERS = "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +45,13 @@ AskUrl = Callable[[str, str, bytes, float], Awaitable[bytes]]
 
 class BootstrapError(Exception):
     """The member cannot be who the flags say; the message says why."""
+
+
+class RemovedError(Exception):
+    """The member was removed from its cluster, and has come to its end."""
+
+    def __init__(self) -> None:
+        super().__init__("the member has been permanently removed from the cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +84,58 @@ class Beginning:
     known: tuple[Member, ...] = ()
 
 
-async def begin(flags: ClusterFlags, metadata: bytes | None, members: Iterable[Member], ask: AskUrl) -> Beginning:
+async def begin(
+    flags: ClusterFlags,
+    metadata: bytes | None,
+    members: Iterable[Member],
+    ask: AskUrl,
+    was_removed: Callable[[int], bool] = lambda member_id: False,
+) -> Beginning:
     """Find out who this member is.
 
     Args:
         metadata: of the log, if there is one.
         members: the members as the database has them.
         ask: for members that are not alone.
+        was_removed: whether the database has it that a member was removed.
 
     Raises:
         BootstrapError: it cannot be.
+        RemovedError: it was removed from its cluster.
     """
     if metadata is not None:
-        identity = _decode(metadata)
-        known = tuple(members) or _founders(flags.initial_cluster, flags.token)
-        if known and identity.member_id not in {member.member_id for member in known}:
-            raise BootstrapError(
-                f"the log is that of member {identity.member_id:x}, whom the database beside it does not know: it was "
-                "removed from the cluster, or the two do not belong together"
-            )
-        return Beginning(identity, known=known)
+        return await _go_on(flags, _decode(metadata), tuple(members), ask, was_removed)
     _check_urls(flags)
     return await (_join(flags, ask) if flags.existing else _found(flags, ask))
 
 
-def default_cluster(name: str, peer_urls: Iterable[str]) -> dict[str, list[str]]:
-    """The initial cluster of a member that is given none: itself."""
-    return {name: list(peer_urls)}
+async def _go_on(
+    flags: ClusterFlags,
+    identity: Identity,
+    members: tuple[Member, ...],
+    ask: AskUrl,
+    was_removed: Callable[[int], bool],
+) -> Beginning:
+    if was_removed(identity.member_id):
+        raise RemovedError
+    known = members or _founders(flags.initial_cluster, flags.token)
+    if identity.member_id in {member.member_id for member in known}:
+        return Beginning(identity, known=known)
+    if members:
+        raise BootstrapError(
+            f"the log is that of member {identity.member_id:x}, whom the database beside it does not know: the two do "
+            "not belong together"
+        )
+    # It has joined, and was stopped before it heard anything of the others.
+    answer = await _ask_others(flags, ask, JOINING_TIMEOUT_SECONDS)
+    if answer is None:
+        raise BootstrapError(_NOBODY_ANSWERS)
+    if answer.header.cluster_id != identity.cluster_id:
+        raise BootstrapError(
+            f"the log is that of a member of cluster {identity.cluster_id:x}, and the members at the peer URLs are of "
+            f"cluster {answer.header.cluster_id:x}"
+        )
+    return Beginning(identity, known=_members_of(answer))
 
 
 def parse_cluster(text: str) -> dict[str, list[str]]:
@@ -144,18 +186,13 @@ async def _found(flags: ClusterFlags, ask: AskUrl) -> Beginning:
 async def _join(flags: ClusterFlags, ask: AskUrl) -> Beginning:
     answer = await _ask_others(flags, ask, JOINING_TIMEOUT_SECONDS)
     if answer is None:
-        raise BootstrapError(
-            "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"
-        )
+        raise BootstrapError(_NOBODY_ANSWERS)
     if len(answer.members) != len(flags.initial_cluster):
         raise BootstrapError(
             f"error validating peerURLs: member count is unequal: the cluster has {len(answer.members)} members, "
             f"--initial-cluster has {len(flags.initial_cluster)}"
         )
-    known = tuple(
-        Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs), member.isLearner)
-        for member in answer.members
-    )
+    known = _members_of(answer)
     by_urls = {frozenset(member.peer_urls): member for member in known}
     for name, urls in flags.initial_cluster.items():
         if frozenset(urls) not in by_urls:
@@ -170,6 +207,13 @@ async def _join(flags: ClusterFlags, ask: AskUrl) -> Beginning:
             "gone. Remove it from the cluster and add it again"
         )
     return Beginning(Identity(own.member_id, answer.header.cluster_id), known=known)
+
+
+def _members_of(answer: pb.MemberListResponse) -> tuple[Member, ...]:
+    return tuple(
+        Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs), member.isLearner)
+        for member in answer.members
+    )
 
 
 def _was_started(answer: pb.MemberListResponse, member_id: int) -> bool:

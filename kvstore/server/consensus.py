@@ -27,8 +27,11 @@ class Consensus(Protocol):
     def lost_before(self, term: int) -> range:
         """The numbers of proposals that, if not applied when the first entry of `term` is, never will be."""
 
-    def propose_change(self, change: MembershipChange, request_id: int) -> None:
-        """Ask for a change of membership; like `propose`."""
+    def propose_change(self, change: MembershipChange, request_id: int) -> Callable[[int], bool]:
+        """Ask for a change of membership; like `propose`.
+
+        Returns what tells whether it is lost, if it is not applied when the first entry of a given term is.
+        """
 
     async def read_index(self) -> int:
         """An index such that whoever has applied it has seen everything acknowledged before this call.

@@ -16,8 +16,8 @@ from kvstore.apply import (
     MembershipChangeKind,
     StateMachine,
 )
-from kvstore.backend import LMDBBackend
-from kvstore.mvcc import Lessor, StoreError, WatchHub
+from kvstore.backend import KEY_BUCKET, LMDBBackend, LMDBFile
+from kvstore.mvcc import Histories, Lessor, Store, StoreError, WatchHub
 from kvstore.server.compactor import Compactor
 from kvstore.server.metrics import MemberMetrics
 from kvstore.server.snapshotter import Snapshotter
@@ -41,7 +41,7 @@ class LoggedMachine:
     """`ReplicatedMachine` on the applier's state machine.
 
     Args:
-        restorables: everything to be read again when the database is replaced, in this order.
+        restorables: what else is to be read again when the database is replaced, in this order.
         lease_grace_seconds: what a new leader adds to every lease, for renewals lost while there was none.
 
     Attributes:
@@ -58,6 +58,7 @@ class LoggedMachine:
         hub: WatchHub,
         membership: Membership,
         lessor: Lessor,
+        store: Store,
         restorables: Sequence[Restorable],
         headers: HeaderSource,
         metrics: MemberMetrics,
@@ -69,6 +70,7 @@ class LoggedMachine:
         self._hub = hub
         self._membership = membership
         self._lessor = lessor
+        self._store = store
         self._restorables = restorables
         self._headers = headers
         self._lease_grace_seconds = lease_grace_seconds
@@ -146,12 +148,24 @@ class LoggedMachine:
     # --- a snapshot from the leader
 
     async def restore(self, index: int, path: str) -> Sequence[Member]:
-        """See `ReplicatedMachine.restore`."""
+        """See `ReplicatedMachine.restore`. Until the database is there as a whole, the one before answers."""
         logger.info("applying snapshot", extra={"fields": {"incoming-leader-snapshot-index": index}})
+        self._metrics.snapshots_in_progress += 1
+        try:
+            await self._restore(index, path)
+        finally:
+            self._metrics.snapshots_in_progress -= 1
+        logger.info("applied snapshot", extra={"fields": {"current-snapshot-index": index}})
+        return self._membership.members()
+
+    async def _restore(self, index: int, path: str) -> None:
+        histories = await _read_histories(path)
         if self.snapshotter is not None:
             await self.snapshotter.pause()
         await self._compactor.stop()
         await self._backend.replace(path)
+        self._lessor.restore()
+        self._store.restore(histories)
         for part in self._restorables:
             part.restore()
         if self._state_machine.applied_index != index:
@@ -160,5 +174,15 @@ class LoggedMachine:
             self.snapshotter.restored(index)
         self._hub.restart()
         self.on_restored()
-        logger.info("applied snapshot", extra={"fields": {"current-snapshot-index": index}})
-        return self._membership.members()
+
+
+async def _read_histories(path: str) -> Histories:
+    """What the store keeps in memory, read from a file step by step: heartbeats go on meanwhile."""
+    histories = Histories()
+    file = LMDBFile(path)
+    try:
+        for _ in histories.read(file.rows(KEY_BUCKET)):
+            await asyncio.sleep(0)
+    finally:
+        file.close()
+    return histories

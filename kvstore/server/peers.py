@@ -68,12 +68,16 @@ class PeerSettings:
         tls: the certificates (`--peer-…`); None when all URLs are in the clear.
         handlers: what this member answers.
         is_removed: whether a member has left for good, and is to be told so.
+        advertise_urls: where others reach this member.
+        on_removed: called when a peer says that this member has left for good.
     """
 
     listen_urls: tuple[str, ...]
     tls: PeerTLS | None = None
     handlers: PeerHandlers = field(default_factory=dict)
     is_removed: Callable[[int], bool] = lambda member_id: False
+    advertise_urls: tuple[str, ...] = ()
+    on_removed: Callable[[], None] = lambda: None
 
 
 class LeaderView(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import Message
@@ -94,6 +95,7 @@ class Proposer:
         self._request_seconds = request_seconds or HistogramFamily(0.001, 2, 14)
         self._refuse_all: Refusal | None = None
         self._changes: dict[int, asyncio.Future[None]] = {} if changes is None else changes
+        self._submitted_changes: dict[int, tuple[MembershipChange, Callable[[int], bool]]] = {}
         self._leader_changed_at = -math.inf
         state_machine.on_new_term = self._propose_lost_again
 
@@ -186,7 +188,7 @@ class Proposer:
         started = self._clock.monotonic()
         timer = self._clock.call_later(self._timeout_seconds, lambda: _time_out(future))
         try:
-            self._consensus.propose_change(change, request_id)
+            self._submitted_changes[request_id] = change, self._consensus.propose_change(change, request_id)
             await future
         except StoreError as error:
             raise catalogue.to_etcd_error(error) from None
@@ -195,6 +197,7 @@ class Proposer:
         finally:
             timer.cancel()
             self._changes.pop(request_id, None)
+            self._submitted_changes.pop(request_id, None)
 
     def note_leader_change(self) -> None:
         """Somebody else leads, or nobody; requests that time out are told so."""
@@ -253,6 +256,14 @@ class Proposer:
             except EtcdError as error:
                 assert isinstance(proposal.waiter, asyncio.Future)
                 proposal.waiter.set_exception(error)
+        for request_id, (change, is_lost_before) in self._submitted_changes.items():
+            future = self._changes.get(request_id)
+            if future is None or future.done() or not is_lost_before(term):
+                continue
+            try:
+                self._submitted_changes[request_id] = change, self._consensus.propose_change(change, request_id)
+            except EtcdError as error:
+                future.set_exception(error)
 
     def _sweep(self) -> None:
         self._timer = None

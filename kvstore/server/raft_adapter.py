@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from kvstore.apply import Member, MembershipChange, MembershipChangeKind, member_from_json, member_to_json
@@ -51,10 +51,10 @@ class RaftConsensus:
         except ProposalDroppedError:
             raise catalogue.TOO_MANY_REQUESTS.error() from None
 
-    def propose_change(self, change: MembershipChange, request_id: int) -> None:
+    def propose_change(self, change: MembershipChange, request_id: int) -> Callable[[int], bool]:
         """See `Consensus.propose_change`."""
         try:
-            self._driver.propose_conf_change(encode_change(change, request_id))
+            return self._driver.propose_conf_change(encode_change(change, request_id)).lost_before
         except StoppedError:
             raise catalogue.STOPPED.error() from None
         except ProposalDroppedError:
@@ -207,10 +207,14 @@ class _RaftMachine:
 
     async def _restore(self, snapshot: Snapshot, path: str) -> None:
         members = await self._machine.restore(snapshot.index, path)
-        if self.transport is not None:
-            for member in members:
-                if member.member_id != self._own_id:
-                    await self.transport.add_peer(member.member_id, member.peer_urls)
+        transport = self.transport
+        if transport is None:
+            return
+        others = {member.member_id: member.peer_urls for member in members if member.member_id != self._own_id}
+        for member_id in transport.peer_ids() - set(others):
+            await transport.remove_peer(member_id)  # removed by entries that the snapshot stands for
+        for member_id, urls in others.items():
+            await transport.add_peer(member_id, urls)
 
 
 class _UnsyncedFiles:
@@ -292,4 +296,6 @@ def _transport(settings: ConsensusSettings, backend: LMDBBackend, environment: E
         handlers=(answering(settings.peers.handlers),),
         open_methods=(MEMBERS,),
         is_removed=settings.peers.is_removed,
+        advertise_urls=settings.peers.advertise_urls,
+        on_removed=settings.peers.on_removed,
     )

@@ -23,6 +23,7 @@ from raft.runtime.peer_snapshot import FileBody
 
 __all__ = ["DatabaseBodies"]
 
+
 class DatabaseBody:
     """A copy of the database; see `raft.runtime.peer_snapshot.SnapshotBody`.
 

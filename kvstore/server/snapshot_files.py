@@ -1,7 +1,7 @@
 """Where databases wait that came from the leader, and the configuration kept in a database.
 
-    member/snap/sending-<number>.db            the leader's copy, while it is being sent
-    member/snap/<index in hexadecimal>.snap.db what has come, as etcd names it
+member/snap/sending-<number>.db            the leader's copy, while it is being sent
+member/snap/<index in hexadecimal>.snap.db what has come, as etcd names it
 """
 
 from __future__ import annotations

@@ -182,6 +182,13 @@ class RawNode:
         entry = self._raft.config.codec.encode(change)
         protocol.step(self._raft, Message(type=MessageType.PROP, sender=self._raft.id, entries=(entry,)))
 
+    @property
+    def may_change_members(self) -> bool:
+        """Whether `propose_conf_change` would be more than an empty entry, as far as this member can tell: a leader
+        knows of the change before, which is not applied yet.
+        """
+        return not self.is_leader or self._raft.pending_conf_index <= self._raft.log.applied
+
     def apply_conf_change(self, change: ConfChangeV2) -> ConfState:
         """Put a committed change in force. To be called for each, when its entry is applied.
 

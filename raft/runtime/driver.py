@@ -27,7 +27,7 @@ from raft.errors import ConfChangeError, ProposalDroppedError, RaftError, Stoppe
 from raft.failpoint import failpoint
 from raft.runtime.config import TICKS_PER_HEARTBEAT, DriverConfig, Status
 from raft.runtime.force_new_cluster import force_new_cluster
-from raft.runtime.proposals import ProposalQueue
+from raft.runtime.proposals import ProposalQueue, SubmittedChange
 from raft.runtime.reads import CONTEXT_BYTES, ReadQueue
 from raft.runtime.state_machine import StateMachine, build_node
 from raft.runtime.transport import NullTransport, Transport
@@ -248,7 +248,7 @@ class Driver:
         """
         return self._proposals.fate_unknown_below
 
-    def propose_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
+    def propose_conf_change(self, change: ConfChange | ConfChangeV2) -> SubmittedChange:
         """Propose a change of membership; like `propose`. One that does not fit becomes an empty entry.
 
         Raises:
@@ -256,8 +256,9 @@ class Driver:
             ProposalDroppedError: too many are waiting for a leader already.
         """
         self._check_running()
-        self._proposals.add_conf_change(change)
+        submitted = self._proposals.add_conf_change(change)
         self._schedule_turn()
+        return submitted
 
     async def read_index(self) -> int:
         """The index of a linearizable read: whatever was acknowledged before this call is in the state machine now.
@@ -500,6 +501,7 @@ class Driver:
         if not self._running:
             return
         node = self._node
+        applied_index = node.applied_index
         try:
             while self._inbox:
                 call = self._inbox.popleft()
@@ -516,6 +518,8 @@ class Driver:
                 if ready.committed_entries and node.has_ready:
                     self._schedule_turn()  # a long log is applied page by page, and others get their turn in between
                     break
+            if self._proposals.has_changes and node.applied_index > applied_index:
+                self._schedule_turn()  # the change before it may be among what was applied
             if node.is_singleton and node.role is Role.FOLLOWER:
                 node.campaign()
                 if node.has_ready:

@@ -12,7 +12,15 @@ from raft.environment import FileSystem
 from raft.runtime.peer_tls import CredentialFiles, PeerTLS
 from raft.runtime.peer_url import PeerURL
 
-__all__ = ["MESSAGES_METHOD", "MESSAGE_BYTES_MAX", "PING_METHOD", "SNAPSHOT_METHOD", "Connector", "call_metadata"]
+__all__ = [
+    "MESSAGES_METHOD",
+    "MESSAGE_BYTES_MAX",
+    "PING_METHOD",
+    "REMOVED_REASON",
+    "SNAPSHOT_METHOD",
+    "Connector",
+    "call_metadata",
+]
 
 MESSAGES_METHOD: Final = "/raftpeer.Peer/Messages"
 SNAPSHOT_METHOD: Final = "/raftpeer.Peer/Snapshot"
@@ -22,9 +30,15 @@ CLUSTER_KEY: Final = "raft-cluster-id"
 SENDER_KEY: Final = "raft-member-id"
 TO_KEY: Final = "raft-to-id"
 LANE_KEY: Final = "raft-lane"
-"""Metadata: the first two with every call, the others with streams of messages. Ids are hexadecimal, as etcd's are."""
+URLS_KEY: Final = "raft-peer-urls"
+"""Metadata: the first two with every call, the others with streams of messages. Ids are hexadecimal, as etcd's are; the
+URLs are the sender's, joined by commas, for a receiver that has not heard of it yet.
+"""
 ACCEPTED: Final = (("raft-accepted", "1"),)
 """Metadata that tells an answer from a refusal: of every call at its end, of a stream of messages before the first."""
+
+REMOVED_REASON: Final = "the member has been permanently removed from the cluster"
+"""What a removed member is told, in etcd's words."""
 
 MESSAGE_BYTES_MAX: Final = 64 << 20
 """The largest message over a connection, unless set otherwise: a batch of forwarded proposals is one."""

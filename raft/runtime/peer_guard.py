@@ -5,7 +5,8 @@
     a removed member               PERMISSION_DENIED
     a certificate that won't do    PERMISSION_DENIED
 
-Every refusal is counted and logged.
+Every refusal is counted; the log has one line for a caller and a reason until that caller is let in, or another reason
+comes up: whoever is turned away tries again every second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final, TypeVar
 import grpc
 import grpc.aio
 
-from raft.runtime.peer_channel import ACCEPTED, CLUSTER_KEY, SENDER_KEY
+from raft.runtime.peer_channel import ACCEPTED, CLUSTER_KEY, REMOVED_REASON, SENDER_KEY
 from raft.runtime.peer_stats import TransportStats
 from raft.runtime.peer_tls import CertificateCheck
 
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 STREAMS_MAX: Final = 256
 """Streams of messages and snapshots that come in at once: three for each member, with room."""
+CALLERS_MAX: Final = 256
+"""Callers of whom it is remembered that their refusal was logged."""
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -59,6 +62,7 @@ class PeerGuard:
         self._is_removed = is_removed
         self._open_methods = frozenset(open_methods)
         self._stats = stats
+        self._logged: dict[tuple[int, str], str] = {}
 
     async def check(self, context: Context, method: str) -> None:
         """Abort the call unless the caller may make it."""
@@ -66,18 +70,29 @@ class PeerGuard:
         if cluster != self._cluster_id and not (cluster is None and method in self._open_methods):
             await self.reject(context, grpc.StatusCode.FAILED_PRECONDITION, "cluster ID mismatch")
         if self._is_removed(sender_of(context)):
-            reason = "the member has been permanently removed from the cluster"
-            await self.reject(context, grpc.StatusCode.PERMISSION_DENIED, reason)
+            await self.reject(context, grpc.StatusCode.PERMISSION_DENIED, REMOVED_REASON)
         refusal = None if self._certificates is None else await self._certificates.refusal(context)
         if refusal is not None:
             await self.reject(context, grpc.StatusCode.PERMISSION_DENIED, refusal)
+        if self._logged:
+            self._logged.pop(_caller(context), None)
         context.set_trailing_metadata(ACCEPTED)
 
     async def reject(self, context: Context, code: grpc.StatusCode, reason: str) -> None:
         """Abort a call, and count it."""
         self._stats.rejected += 1
-        logger.warning("a call from member %x at %s is refused: %s", sender_of(context), context.peer(), reason)
+        caller = _caller(context)
+        if self._logged.get(caller) != reason:
+            while len(self._logged) >= CALLERS_MAX:
+                del self._logged[next(iter(self._logged))]
+            self._logged[caller] = reason
+            logger.warning("a call from member %x at %s is refused: %s", sender_of(context), context.peer(), reason)
         await context.abort(code, reason)
+
+
+def _caller(context: Context) -> tuple[int, str]:
+    """Who calls, whatever port from."""
+    return sender_of(context), context.peer().rpartition(":")[0]
 
 
 class MethodHandlers(grpc.GenericRpcHandler):
@@ -132,6 +147,12 @@ class Streams:
     def __init__(self) -> None:
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
 
+    def end(self, keys: Collection[Hashable]) -> None:
+        """End the calls that have one of these keys."""
+        for key in keys:
+            if (task := self._tasks.get(key)) is not None:
+                task.cancel()
+
     async def run(self, key: Hashable, context: Context, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do `work` for a call, unless there are too many; it is cancelled when a newer call has the same key."""
         while (before := self._tasks.get(key)) is not None:
@@ -152,5 +173,5 @@ class Streams:
             if self._tasks.get(key) is task:
                 del self._tasks[key]
         if task.cancelled():
-            await context.abort(grpc.StatusCode.ABORTED, "a newer stream takes the place of this one")
+            await context.abort(grpc.StatusCode.ABORTED, "a newer stream takes the place of this one, or none may")
         return task.result()

@@ -31,7 +31,9 @@ from raft.runtime.peer_channel import (
     LANE_KEY,
     MESSAGES_METHOD,
     PING_METHOD,
+    REMOVED_REASON,
     TO_KEY,
+    URLS_KEY,
     Connector,
     Metadata,
     is_being_cancelled,
@@ -73,6 +75,8 @@ class LinkContext:
     bodies: SnapshotBodies | None
     stats: TransportStats
     on_round_trip: Callable[[int, float], None] | None
+    on_removed: Callable[[], None]
+    own_urls: str
 
 
 class Lane:
@@ -83,7 +87,8 @@ class Lane:
         self._peer_id = peer_id
         self._urls = urls
         self._name = name
-        self._metadata = (*context.metadata, (TO_KEY, f"{peer_id:x}"), (LANE_KEY, name))
+        own = ((URLS_KEY, context.own_urls),) if context.own_urls else ()
+        self._metadata = (*context.metadata, (TO_KEY, f"{peer_id:x}"), (LANE_KEY, name), *own)
         self._stats = context.stats.of(peer_id)
         self._queue: deque[tuple[Message, int]] = deque()
         self._queue_bytes = 0
@@ -137,7 +142,10 @@ class Lane:
             async with asyncio.timeout(CONNECT_SECONDS):
                 answer = await call.initial_metadata()
                 if ACCEPTED[0] not in tuple(answer):
-                    return f"{(await call.code()).name}: {await call.details()}"
+                    code, details = await call.code(), await call.details()
+                    if (code, details) == (grpc.StatusCode.PERMISSION_DENIED, REMOVED_REASON):
+                        self._context.on_removed()
+                    return f"{code.name}: {details}"
             self._connected()
             call.add_done_callback(lambda _: self._filled.set())
             if self._name == "heartbeats":

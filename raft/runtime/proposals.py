@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 from raft.core import NO_NODE, ConfChange, ConfChangeV2, RawNode
 from raft.errors import ProposalDroppedError
 
-__all__ = ["ProposalQueue"]
+__all__ = ["ProposalQueue", "SubmittedChange"]
 
 REMEMBERED_TERMS = 64
 """For how many terms it is remembered what was proposed in them; what is older is never reported as lost."""
 CONF_CHANGES_MAX = 1000
+
+
+@dataclass(slots=True)
+class SubmittedChange:
+    """A change of membership on its way.
+
+    Attributes:
+        term: in which it was handed over; 0 while it waits.
+        is_fate_unknown: it may be in a snapshot that came from the leader.
+    """
+
+    change: ConfChange | ConfChangeV2
+    term: int = 0
+    is_fate_unknown: bool = False
+
+    def lost_before(self, term: int) -> bool:
+        """Whether it is lost for good, if it is not applied when the first entry of `term` is."""
+        return 0 < self.term < term and not self.is_fate_unknown
 
 
 class ProposalQueue:
@@ -33,7 +52,8 @@ class ProposalQueue:
         self._max_batch_bytes = max_batch_bytes
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._changes: deque[ConfChange | ConfChangeV2] = deque()
+        self._changes: deque[SubmittedChange] = deque()
+        self._submitted_changes: deque[SubmittedChange] = deque(maxlen=CONF_CHANGES_MAX)
         self._submitted_in: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_TERMS)  # term, `submitted` at its end
         self.submitted = 0
         self.fate_unknown_below = 0
@@ -56,7 +76,7 @@ class ProposalQueue:
         self._waiting.append(data)
         return self.submitted + len(self._waiting) - 1
 
-    def add_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
+    def add_conf_change(self, change: ConfChange | ConfChangeV2) -> SubmittedChange:
         """Let a change of membership wait for its turn. It has no number.
 
         Raises:
@@ -64,19 +84,29 @@ class ProposalQueue:
         """
         if len(self._changes) >= CONF_CHANGES_MAX:
             raise ProposalDroppedError(f"{len(self._changes)} changes of membership are waiting for a leader already")
-        self._changes.append(change)
+        submitted = SubmittedChange(change)
+        self._changes.append(submitted)
+        return submitted
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether changes of membership wait."""
+        return bool(self._changes)
 
     def drain(self, node: RawNode) -> bool:
         """Propose what waits, as far as one batch goes; True when more can be proposed at once.
 
-        What the node does not take – without a leader, during a transfer, with too much uncommitted – waits on.
+        What the node does not take – without a leader, during a transfer, with too much uncommitted – waits on, and so
+        does a change of membership for the one before it.
         """
         if node.leader == NO_NODE or not (self._waiting or self._changes):
             return False
         try:
-            while self._changes:
-                node.propose_conf_change(self._changes[0])
-                self._changes.popleft()
+            while self._changes and node.may_change_members:
+                node.propose_conf_change(self._changes[0].change)
+                submitted = self._changes.popleft()
+                submitted.term = node.term
+                self._submitted_changes.append(submitted)
             return self._drain_batch(node)
         except ProposalDroppedError:
             return False
@@ -120,3 +150,5 @@ class ProposalQueue:
     def restored(self, term: int) -> None:
         """A snapshot from the leader has come whose last entry is of `term`: what it covers will not be seen."""
         self.fate_unknown_below = max(self.fate_unknown_below, self.submitted_before(term + 1))
+        for submitted in self._submitted_changes:
+            submitted.is_fate_unknown |= submitted.term <= term

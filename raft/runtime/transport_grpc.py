@@ -8,7 +8,8 @@
 
 Every call carries the cluster's id and the sender's. Nothing here is reliable, and nothing has to be (`Transport`).
 A stream of messages is read one envelope at a time, so a peer is taken no faster than its messages are handled; what is
-no envelope, or is meant for somebody else, ends it. Of two streams from one lane the newer one stays.
+no envelope, or is meant for somebody else, ends it. Of two streams from one lane the newer one stays. A member that was
+away for long does not know those that joined meanwhile; they say where they are when they connect, and are answered.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from raft.runtime.peer_channel import (
     PING_METHOD,
     SNAPSHOT_METHOD,
     TO_KEY,
+    URLS_KEY,
     Connector,
     call_metadata,
 )
@@ -61,6 +63,9 @@ __all__ = [
 
 STOP_GRACE_SECONDS: Final = 0.1
 ENVELOPE_MESSAGES_MAX: Final = 1024
+PEERS_MAX: Final = 64
+PEER_URLS_MAX: Final = 16
+"""Of a member that introduces itself."""
 CALLS_MAX: Final = 1024
 """Calls that are answered at once, of all kinds; more are refused."""
 
@@ -94,6 +99,8 @@ class GrpcTransport:
         handlers: Sequence[grpc.GenericRpcHandler] = (),
         open_methods: Collection[str] = (),
         is_removed: Callable[[int], bool] = lambda member_id: False,
+        advertise_urls: Sequence[str] = (),
+        on_removed: Callable[[], None] = lambda: None,
         on_round_trip: Callable[[int, float], None] | None = None,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
@@ -111,6 +118,8 @@ class GrpcTransport:
                 asynchronous generators.
             open_methods: methods of theirs that also answer callers who do not know the cluster's id yet.
             is_removed: whether a member has left the cluster for good, and is to be told so.
+            advertise_urls: where others reach this member, for those that do not know it yet.
+            on_removed: called when a peer says that this member has left the cluster for good.
             on_round_trip: called with a member's id and seconds for every ping that it answers.
             message_bytes_max: the largest message that is taken.
 
@@ -127,6 +136,8 @@ class GrpcTransport:
         self._tls = tls
         self._bodies = bodies
         self._on_round_trip = on_round_trip
+        self._on_removed = on_removed
+        self._own_urls = ",".join(advertise_urls)
         self._message_bytes_max = message_bytes_max
         self._metadata = call_metadata(cluster_id, member_id)
         self._links: dict[int, PeerLink] = {}
@@ -165,6 +176,8 @@ class GrpcTransport:
             self._bodies,
             self.stats,
             self._on_round_trip,
+            self._on_removed,
+            self._own_urls,
         )
         self._snapshots = SnapshotReceiver(
             self._environment,
@@ -252,7 +265,7 @@ class GrpcTransport:
         self._links[peer_id] = PeerLink(self._link_context, peer_id, urls)
 
     async def remove_peer(self, peer_id: int) -> None:
-        """Send nothing more to a member."""
+        """Send nothing more to a member, and take nothing more from it before it has come through the guard again."""
         async with self._changing:
             self._peers.pop(peer_id, None)
             link = self._links.pop(peer_id, None)
@@ -260,6 +273,23 @@ class GrpcTransport:
                 await link.stop()
                 await self._client.set_peer(peer_id, ())
             self.stats.peers.pop(peer_id, None)
+            self._streams.end([(peer_id, is_appends) for is_appends in (False, True)])
+
+    def peer_ids(self) -> set[int]:
+        """Those that are sent to now."""
+        return set(self._links) | set(self._peers)
+
+    async def _meet(self, peer_id: int, urls: str) -> None:
+        """Answer a member that we have not heard of: the log will tell who it is, but must reach us first."""
+        if peer_id in (0, self._member_id) or peer_id in self._links or len(self._links) >= PEERS_MAX:
+            return
+        try:
+            parsed = _parse_urls(urls.split(",")[:PEER_URLS_MAX])
+        except ValueError:
+            return
+        async with self._changing:
+            if self._link_context is not None and peer_id not in self._links:
+                await self._set_peer(peer_id, parsed)
 
     def connected_since(self, peer_id: int) -> float | None:
         """Since when, on the monotonic clock, a peer has been connected without a break; None when it is not."""
@@ -297,6 +327,7 @@ class GrpcTransport:
             reason = f"this is member {self._member_id:x}"
             await self._guard.reject(context, grpc.StatusCode.FAILED_PRECONDITION, reason)
         is_appends = metadata.get(LANE_KEY) == "appends"
+        await self._meet(sender, str(metadata.get(URLS_KEY, "")))
 
         async def work() -> bytes:
             await context.send_initial_metadata(ACCEPTED)

@@ -56,12 +56,13 @@ class FakeConsensus:
     def lost_before(self, term: int) -> range:
         return range(0)
 
-    def propose_change(self, change: MembershipChange, request_id: int) -> None:
+    def propose_change(self, change: MembershipChange, request_id: int) -> Callable[[int], bool]:
         self.commit_index += 1
         admitted = change if self._machine.admits(change, request_id) else None
         asyncio.get_running_loop().call_soon(
             self._machine.membership_changed, self.commit_index, self.term, admitted, request_id, b""
         )
+        return lambda term: False
 
     def matches(self) -> dict[int, int] | None:
         return {self._settings.identity.member_id: self.commit_index} if self.is_leader else None
