@@ -7,14 +7,13 @@ members that have started, and enough of them in reach (`--strict-reconfig-check
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from kvstore.apply import IdNotFoundError, Member, MembershipChange, MembershipChangeKind
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server import catalogue
 from kvstore.server.context import CallContext
 from kvstore.server.core import MemberCore
-from kvstore.server.identity import member_id_of
+from kvstore.server.identity import is_peer_url, member_id_of
 from kvstore.server.peers import MEMBER_PROMOTE
 
 __all__ = ["ClusterService", "member_message"]
@@ -179,18 +178,8 @@ def _checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
         EtcdError: one is no such URL, or there is none.
     """
     checked = tuple(sorted(url.strip() for url in urls))
-    if not checked:
+    if not checked or not all(map(is_peer_url, checked)):
         raise catalogue.INVALID_MEMBER_URLS.error()
-    for url in checked:
-        try:
-            parts = urlsplit(url)
-            valid = parts.scheme in ("unix", "unixs") or (
-                parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
-            )
-        except ValueError:
-            valid = False
-        if not valid or (parts.path and parts.scheme in ("http", "https")):
-            raise catalogue.INVALID_MEMBER_URLS.error()
     return checked
 
 

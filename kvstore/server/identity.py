@@ -11,10 +11,19 @@ import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from kvstore.mvcc import encode_varint
 
-__all__ = ["Identity", "check_founding", "cluster_id_of", "derive_identity", "member_id_of", "parse_initial_cluster"]
+__all__ = [
+    "Identity",
+    "check_founding",
+    "cluster_id_of",
+    "derive_identity",
+    "is_peer_url",
+    "member_id_of",
+    "parse_initial_cluster",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +105,24 @@ def parse_initial_cluster(text: str) -> dict[str, list[str]]:
         name, separator, url = part.partition("=")
         if not separator or not name or not url:
             raise ValueError(f"error parsing initial cluster: {part!r} is not of the form <name>=<peer URL>")
+        if not is_peer_url(url):
+            raise ValueError(
+                f"error parsing initial cluster: {url!r} is no peer URL: a scheme (http, https, unix, unixs), a host "
+                "and a port, and no path"
+            )
         members.setdefault(name, []).append(url)
     return members
+
+
+def is_peer_url(url: str) -> bool:
+    """Whether etcd takes it for one: a scheme, a host and a port, and no path (client/pkg/types/urls.go)."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("unix", "unixs"):
+            return True
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None and not parts.path
+    except ValueError:
+        return False
 
 
 def check_founding(members: Mapping[str, Sequence[str]], name: str, peer_urls: Sequence[str]) -> None:

@@ -255,7 +255,7 @@ def test_a_configuration_file_that_is_not_there() -> None:
         (["--auto-compaction-retention=x"], "invalid duration"),
         (["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"], "a number of revisions"),
         (["--initial-cluster=a"], "error parsing initial cluster"),
-        (["--initial-cluster=a=http://1"], "couldn't find local name"),
+        (["--initial-cluster=a=http://a:1"], "couldn't find local name"),
         (["--cert-file=c"], "must be given together"),
         (["--peer-key-file=c"], "must be given together"),
         (

@@ -180,9 +180,7 @@ async def test_a_newcomer_that_was_stopped_before_it_heard_of_the_others() -> No
     with pytest.raises(BootstrapError, match="could not retrieve cluster information"):
         await begin(JOINING, own.encode(), (), answering({})[0])
     crossed, _ = answering({"http://b:2": cluster(newcomer, member("b"), member("c"), cluster_id=8)})
-    with pytest.raises(
-        BootstrapError, match="cluster 7, and the members at the peer URLs are of cluster 8"
-    ):
+    with pytest.raises(BootstrapError, match="cluster 7, and the members at the peer URLs are of cluster 8"):
         await begin(JOINING, own.encode(), (), crossed)
 
 
