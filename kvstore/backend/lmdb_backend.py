@@ -102,7 +102,6 @@ class LMDBBackend:
                 map_size=max(MAP_BYTES_MIN, 2 * size),
                 max_dbs=len(BUCKETS) + 1,
                 max_spare_txns=2,
-                meminit=False,
             )
             self._keys = self._env.open_db(KEY_BUCKET.encode())
             self._databases = {name: self._env.open_db(name.encode()) for name in BUCKETS}

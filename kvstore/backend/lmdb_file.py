@@ -64,9 +64,7 @@ def write_lmdb_file(path: str, buckets: Iterable[tuple[str, Rows]], progress: Ca
     """
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
-        env = lmdb.open(
-            path, subdir=False, lock=False, sync=False, map_size=MAP_BYTES_MIN, max_dbs=len(BUCKETS) + 1, meminit=False
-        )
+        env = lmdb.open(path, subdir=False, lock=False, sync=False, map_size=MAP_BYTES_MIN, max_dbs=len(BUCKETS) + 1)
         try:
             for name in (KEY_BUCKET, *BUCKETS):
                 env.open_db(name.encode())
