@@ -6,7 +6,6 @@ newest one period ago. `revision` keeps the last so many revisions, looking ever
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections import deque
@@ -16,6 +15,7 @@ from kvstore.environment import Clock
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import Store
+from kvstore.server.background import BackgroundWork
 from kvstore.server.consensus import Consensus
 from kvstore.server.proposer import Proposer
 
@@ -84,31 +84,24 @@ def parse_retention(mode: str, text: str) -> Retention:
     return Retention(period_seconds=seconds)
 
 
-class AutoCompaction:
+class AutoCompaction(BackgroundWork):
     """Proposes compactions, on the leader."""
 
     def __init__(
         self, store: Store, proposer: Proposer, consensus: Consensus, clock: Clock, retention: Retention
     ) -> None:
+        super().__init__()
         self._store = store
         self._proposer = proposer
         self._consensus = consensus
         self._clock = clock
         self._retention = retention
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin, if there is anything to do."""
+    async def _run(self) -> None:
         if self._retention.period_seconds:
-            self._task = asyncio.get_running_loop().create_task(self._run_periodic(self._retention.period_seconds))
+            await self._run_periodic(self._retention.period_seconds)
         elif self._retention.revisions:
-            self._task = asyncio.get_running_loop().create_task(self._run_by_revision(self._retention.revisions))
-
-    async def stop(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await self._run_by_revision(self._retention.revisions)
 
     async def _run_periodic(self, period_seconds: float) -> None:
         # A period under an hour is compacted every period, a longer one every hour.

@@ -8,12 +8,12 @@ written to the database, and the next segment of the log. etcd only watches the 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from kvstore.environment import Clock
 from kvstore.errors import EtcdError
+from kvstore.server.background import BackgroundWork
 from kvstore.server.core import MemberCore
 
 __all__ = ["DISK_RESERVE_BYTES", "DiskSpace", "SpaceKeeper"]
@@ -63,24 +63,14 @@ class DiskSpace:
         return self._free_bytes - DISK_RESERVE_BYTES - COPIES * self.pending_bytes()
 
 
-class SpaceKeeper:
+class SpaceKeeper(BackgroundWork):
     """Raises the alarm when the disk fills up, whoever fills it: another member's client, or another program."""
 
     def __init__(self, core: MemberCore, space: DiskSpace, clock: Clock) -> None:
+        super().__init__()
         self._core = core
         self._space = space
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while True:

@@ -7,7 +7,6 @@ also ends a downgrade by itself, when every member runs the target release; here
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 
@@ -16,6 +15,7 @@ from kvstore.errors import EtcdError, StatusCode
 from kvstore.etcdpb import membership_pb2
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server import catalogue
+from kvstore.server.background import BackgroundWork
 from kvstore.server.core import MemberCore
 from kvstore.server.version import CLUSTER_VERSION
 
@@ -101,23 +101,13 @@ class Downgrades:
         return response
 
 
-class VersionMonitor:
+class VersionMonitor(BackgroundWork):
     """Keeps the cluster's version where it should be, on the leader."""
 
     def __init__(self, core: MemberCore, clock: Clock) -> None:
+        super().__init__()
         self._core = core
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
 
     async def update(self) -> None:
         """Propose the version that should be, if this member leads and there is another.

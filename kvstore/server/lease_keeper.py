@@ -10,6 +10,7 @@ from kvstore.environment import Clock
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.mvcc import Lessor
+from kvstore.server.background import BackgroundWork
 from kvstore.server.metrics import MemberMetrics
 from kvstore.server.proposer import Proposer
 
@@ -24,7 +25,7 @@ _CHECKPOINTS_PER_REQUEST = 1000
 logger = logging.getLogger(__name__)
 
 
-class LeaseKeeper:
+class LeaseKeeper(BackgroundWork):
     """Watches the countdown on the leader; does nothing elsewhere.
 
     Args:
@@ -39,6 +40,7 @@ class LeaseKeeper:
         checkpoint_interval_seconds: float | None,
         metrics: MemberMetrics,
     ) -> None:
+        super().__init__()
         self._lessor = lessor
         self._proposer = proposer
         self._clock = clock
@@ -46,19 +48,14 @@ class LeaseKeeper:
         self._metrics = metrics
         self._revoking: set[int] = set()
         self._revocations: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop looking."""
-        tasks = [task for task in (self._task, *self._revocations) if task is not None]
-        for task in tasks:
+        """Stop looking, and let go of revocations under way."""
+        await super().stop()
+        for task in self._revocations:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if self._revocations:
+            await asyncio.wait(self._revocations)
 
     async def _run(self) -> None:
         checkpoint_due = self._clock.monotonic()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from kvstore.environment import Environment
 from kvstore.mvcc import WatchHub
+from kvstore.server.background import BackgroundWork
 
 __all__ = ["DEFAULT_PROGRESS_INTERVAL_SECONDS", "ProgressReporter"]
 
@@ -13,24 +12,14 @@ DEFAULT_PROGRESS_INTERVAL_SECONDS = 600.0
 PROGRESS_INTERVAL_SECONDS_MIN = 0.1
 
 
-class ProgressReporter:
+class ProgressReporter(BackgroundWork):
     """Reports once per interval, and up to a tenth later so that members do not do so in step."""
 
     def __init__(self, hub: WatchHub, environment: Environment, interval_seconds: float) -> None:
+        super().__init__()
         self._hub = hub
         self._environment = environment
         self._interval_seconds = max(interval_seconds, PROGRESS_INTERVAL_SECONDS_MIN)
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         jitter = self._environment.randomness.uniform(0.0, self._interval_seconds / 10)
