@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # pytest-xdist workers; 2 suits the smallest machines.
 JOBS   ?= 2
 
-.PHONY: run test lint unit e2e sim fuzz differential bench codegen clean help
+.PHONY: run test lint unit e2e sim robustness fuzz differential bench codegen clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ test: lint ## every check and every test
 
 sim: $(VENV)/.dev ## more histories of the cluster simulator (SEEDS=10000 FIRST=1), or one told in full (SEED=42)
 	@$(BIN)/python -m tests.sim.run $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1))
+
+robustness: $(VENV)/.dev ## clusters of processes under faults and load (SECONDS=600 SEED=1 MEMBERS=3)
+	$(BIN)/python -m tests.robustness.run --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1) --members $(or $(MEMBERS),3)
 
 differential: $(VENV)/.dev ## more random histories on mini-etcd and etcd, compared (EXAMPLES=100000)
 	EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest -q -s tests/model/differential
