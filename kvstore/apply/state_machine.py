@@ -54,9 +54,10 @@ class Proposal:
         deadline: on the proposer's clock.
         caller: whom the entry's header names.
         number: what consensus calls it, in the order of proposing; -1 before.
+        this_term_only: not to be proposed again when the leader changes.
     """
 
-    __slots__ = ("caller", "deadline", "field", "number", "request", "waiter")
+    __slots__ = ("caller", "deadline", "field", "number", "request", "this_term_only", "waiter")
 
     def __init__(self, field: str, request: Any, waiter: Waiter, deadline: float, caller: AuthInfo = ANONYMOUS) -> None:
         self.field = field
@@ -65,6 +66,7 @@ class Proposal:
         self.deadline = deadline
         self.caller = caller
         self.number = -1
+        self.this_term_only = False
 
 
 class ApplyObserver(Protocol):

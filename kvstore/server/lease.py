@@ -55,8 +55,6 @@ class LeaseService:
             EtcdError: no leader did it in time.
         """
         core = self._core
-        if core.lessor.primary:
-            return await self.renew_here(lease_id)
         response = pb.LeaseKeepAliveResponse(ID=lease_id)
         core.headers.fill(response.header, core.store.revision)
         request = pb.LeaseKeepAliveRequest(ID=lease_id)
@@ -69,10 +67,13 @@ class LeaseService:
     async def renew_here(self, lease_id: int) -> pb.LeaseKeepAliveResponse:
         """Renew a lease once, on the leader.
 
+        A leader that was paused or cut off must not answer for another that has revoked the lease meanwhile.
+
         Raises:
-            EtcdError: NOT_LEADER.
+            EtcdError: NOT_LEADER, or nobody has confirmed that this member leads.
         """
         core = self._core
+        await core.proposer.linearize()
         if not core.lessor.primary:
             raise catalogue.NOT_LEADER.error()
         response = pb.LeaseKeepAliveResponse(ID=lease_id)

@@ -81,17 +81,30 @@ class LeaseKeeper(BackgroundWork):
                 task.add_done_callback(self._revocations.discard)
 
     async def _revoke(self, lease_id: int) -> None:
+        """Revoke, if this member still leads and the lease has still run out.
+
+        To a leader that was paused every lease seems to have run out, and whoever leads meanwhile may have renewed it
+        (etcd #15247). For the same reason it is not tried again in a later term.
+        """
         try:
-            await self._proposer.propose("lease_revoke", pb.LeaseRevokeRequest(ID=lease_id), caller=TRUSTED)
+            await self._proposer.linearize()
+            if self._lessor.primary and self._lessor.has_run_out(lease_id):
+                request = pb.LeaseRevokeRequest(ID=lease_id)
+                await self._proposer.propose("lease_revoke", request, caller=TRUSTED, this_term_only=True)
+                self._metrics.lease_expired += 1
         except EtcdError as error:  # gone meanwhile, or to be tried again in the next round
             logger.debug("lease not revoked", extra={"fields": {"lease-id": lease_id, "error": error.message}})
-        else:
-            self._metrics.lease_expired += 1
         finally:
             self._revoking.discard(lease_id)
 
     async def _checkpoint(self, interval_seconds: float) -> None:
         """Note what is left of leases that outlast a checkpoint interval."""
+        try:
+            await self._proposer.linearize()  # see `_revoke`
+        except EtcdError:
+            return
+        if not self._lessor.primary:
+            return
         checkpoints = [
             pb.LeaseCheckpoint(ID=lease.lease_id, remaining_TTL=int(remaining))
             for lease in self._lessor.leases()

@@ -113,7 +113,15 @@ class Proposer:
         """An id no request in the cluster has."""
         return self._ids.next()
 
-    async def propose(self, field: str, request: Message, prepared: Any = None, caller: AuthInfo = ANONYMOUS) -> Any:
+    async def propose(
+        self,
+        field: str,
+        request: Message,
+        prepared: Any = None,
+        caller: AuthInfo = ANONYMOUS,
+        *,
+        this_term_only: bool = False,
+    ) -> Any:
         """Send a request through the log; returns the response.
 
         The request must not be changed until this returns.
@@ -121,6 +129,7 @@ class Proposer:
         Args:
             prepared: what to hand the applier here in place of the request, if something was made of it already.
             caller: who asks, for the log to decide whether they may.
+            this_term_only: give up when the leader changes.
 
         Raises:
             EtcdError: it was refused, it is too large, or nothing was heard of it in time.
@@ -153,6 +162,7 @@ class Proposer:
         started = self._clock.monotonic()
         deadline = started + self._timeout_seconds
         proposal = self._pending[data] = Proposal(field, prepared or request, future, deadline, named)
+        proposal.this_term_only = this_term_only
         if self._timer is None:
             self._timer = self._clock.call_later(SWEEP_SECONDS, self._sweep)
         try:
@@ -170,7 +180,7 @@ class Proposer:
         if isinstance(result, Exception):
             if caller is TRUSTED and isinstance(result, _OVERTAKEN) and self._auth.is_newer(named):
                 # Users or roles changed on the way, which is nothing to the member itself.
-                return await self.propose(field, request, prepared, caller)
+                return await self.propose(field, request, prepared, caller, this_term_only=this_term_only)
             raise to_client_error(result)
         return result
 
@@ -249,6 +259,9 @@ class Proposer:
         for data in [data for data, proposal in self._pending.items() if proposal.number in lost]:
             proposal = self._pending.pop(data)
             if proposal.waiter.done():
+                continue
+            if proposal.this_term_only:
+                _fail(proposal, catalogue.LEADER_CHANGED)
                 continue
             self._pending[data] = proposal
             try:
