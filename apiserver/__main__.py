@@ -52,10 +52,17 @@ async def _run(options: Options) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = APIServer(options, real_environment())
+    starting = asyncio.ensure_future(server.start())
+    told = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # a cluster may take any time to come together
+        starting.cancel()
     try:
-        await server.start()
+        await starting
     except StartError as error:
         return _refuse(str(error))
+    except asyncio.CancelledError:
+        return 0
     # What start-up made lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -64,7 +71,7 @@ async def _run(options: Options) -> int:
         _say(f"first start: certificates, keys and an admin kubeconfig are in {server.data_dir}")
     _say(f"mini-apiserver {GIT_VERSION} is ready at {server.url} - export KUBECONFIG={server.kubeconfig}")
     server.failed.add_done_callback(lambda _: stopping.set())
-    await stopping.wait()
+    await told
     for number in (signal.SIGTERM, signal.SIGINT):  # a second signal ends the process at once
         loop.remove_signal_handler(number)
     await server.stop()

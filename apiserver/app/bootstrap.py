@@ -1,24 +1,22 @@
 """What every cluster has from its first second: system namespaces, priority classes, the `kubernetes` Service.
 
 kube-apiserver makes these in post-start hooks (`pkg/controlplane/controller/systemnamespaces`, `…/kubernetesservice`,
-`pkg/registry/scheduling/rest`); here they are there before the first request is answered. What exists is left as it is,
-but the Service's endpoint follows the address that is really listened on.
+`pkg/registry/scheduling/rest`); here they are there before the first request is answered. What exists is left as it is.
 """
 
 from __future__ import annotations
 
+import copy
 import ipaddress
-from collections.abc import Callable
-from typing import Any
 
-from apiserver.api.metatime import format_time
 from apiserver.api.status import StatusError
 from apiserver.app.internal_writes import InternalWriter
 from apiserver.app.options import Options
-from apiserver.registry.interface import Object, OperationContext
+from apiserver.app.server_endpoints import SERVICE
+from apiserver.registry.interface import Object
 from apiserver.registry.store import Store
 from apiserver.registry.stores import Stores
-from apiserver.storage import Storage
+from kvstore.environment import Clock
 
 __all__ = ["Bootstrap"]
 
@@ -37,7 +35,9 @@ PRIORITY_CLASSES: tuple[Object, ...] = (
         "if necessary.",
     },
 )
-SERVICE = "kubernetes"
+SETTLE_SECONDS = 10.0
+"""How long servers that start at once may be in each other's way."""
+RETRY_SECONDS = 0.1
 
 
 class Bootstrap:
@@ -46,15 +46,13 @@ class Bootstrap:
     def __init__(
         self,
         stores: Stores,
-        storage: Storage,
         writer: InternalWriter,
-        context_for: Callable[[Store, str], OperationContext],
+        clock: Clock,
         options: Options,
     ) -> None:
         self._stores = stores
-        self._storage = storage
         self._writer = writer
-        self._context_for = context_for
+        self._clock = clock
         self._network = ipaddress.ip_network(options.service_cluster_ip_range)
 
     async def before_serving(self) -> None:
@@ -67,11 +65,9 @@ class Bootstrap:
         cidr = {"kind": "ServiceCIDR", "metadata": {"name": SERVICE}, "spec": {"cidrs": [str(self._network)]}}
         await self._ensure("networking.k8s.io", "v1", "servicecidrs", cidr)
 
-    async def publish_endpoint(self, address: str, port: int) -> None:
-        """The `kubernetes` Service at the first address of the service network, leading to this server."""
+    async def service(self, port: int) -> None:
+        """The `kubernetes` Service, at the first address of the service network; raises StatusError."""
         await self._ensure("", "v1", "services", self._service(port))
-        await self._reconcile("discovery.k8s.io", "v1", "endpointslices", _endpoint_slice(address, port), "endpoints")
-        await self._reconcile("", "v1", "endpoints", _endpoints(address, port), "subsets")
 
     def _service(self, port: int) -> Object:
         family = f"IPv{self._network.version}"
@@ -95,49 +91,28 @@ class Bootstrap:
         }
 
     async def _ensure(self, group: str, version: str, plural: str, obj: Object) -> None:
-        """Create the object unless it is there."""
+        """Create the object unless it is there.
+
+        Several servers may be at this at once. One may find the Service's address taken by another that has still to
+        write the Service itself; and there may be no leader for a moment. So a refusal stands only if it lasts.
+        """
         store = self._stores.find(group, version, plural)
         if store is None:  # switched off by --runtime-config
             return
         metadata = obj["metadata"]
-        namespace = metadata.get("namespace", "")
-        if await self._existing(store, namespace, metadata["name"]) is not None:
-            return
         obj["apiVersion"] = store.resource.api_version
-        try:
-            await self._writer.create(group, version, plural, obj)
-        except StatusError as error:
-            if error.reason != "AlreadyExists":  # another server on the same etcd was first
-                raise
-
-    async def _reconcile(self, group: str, version: str, plural: str, obj: Object, content: str) -> None:
-        """Create the object, or bring its address and ports up to date.
-
-        Written past validation, which rightly forbids users what a server on loopback has to say of itself.
-        """
-        store = self._stores.find(group, version, plural)
-        if store is None:
-            return
-        obj["apiVersion"] = store.resource.api_version
-        existing = await self._existing(store, "default", SERVICE)
-        context = self._context_for(store, "default")
-        store.strategy.default(context, obj)
-        key = store.key("default", SERVICE)
-        if existing is None:
-            metadata = obj["metadata"]
-            metadata["uid"] = context.randomness.uuid4()
-            metadata["creationTimestamp"] = format_time(int(context.clock.now()))
-            store.strategy.prepare_for_create(context, obj)
-            await self._storage.create(store.resource, key, obj)
-            return
-
-        def with_endpoint(present: dict[str, Any], _revision: int) -> dict[str, Any]:
-            for field in (content, "ports"):
-                if field in obj:
-                    present[field] = obj[field]
-            return present
-
-        await self._storage.update(store.resource, key, with_endpoint)
+        give_up_seconds = self._clock.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                if await self._existing(store, metadata.get("namespace", ""), metadata["name"]) is None:
+                    await self._writer.create(group, version, plural, copy.deepcopy(obj))
+                return
+            except StatusError as error:
+                if error.reason == "AlreadyExists":
+                    return
+                if self._clock.monotonic() > give_up_seconds:
+                    raise
+            await self._clock.sleep(RETRY_SECONDS)
 
     async def _existing(self, store: Store, namespace: str, name: str) -> object | None:
         try:
@@ -146,32 +121,3 @@ class Bootstrap:
             if error.reason != "NotFound":
                 raise
             return None
-
-
-def _endpoint_slice(address: str, port: int) -> Object:
-    family = f"IPv{ipaddress.ip_address(address).version}"
-    return {
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": SERVICE,
-            "namespace": "default",
-            "labels": {"kubernetes.io/service-name": SERVICE},
-        },
-        "addressType": family,
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-    }
-
-
-def _endpoints(address: str, port: int) -> Object:
-    return {
-        "kind": "Endpoints",
-        "metadata": {
-            "name": SERVICE,
-            "namespace": "default",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
-        },
-        "subsets": [
-            {"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]},
-        ],
-    }

@@ -1,11 +1,16 @@
 """The cluster's own public-key infrastructure: made on first start, found again afterwards.
 
 ```
-DATA_DIR/pki/ca.crt, ca.key                 signs everything below; its certificate is the client CA too
-DATA_DIR/pki/apiserver.crt, apiserver.key   HTTPS
-DATA_DIR/pki/admin.crt, admin.key           kubernetes-admin in system:masters, for admin.kubeconfig
-DATA_DIR/pki/sa.key, sa.pub                 signs service-account tokens
+ca.crt, ca.key                 signs everything below; its certificate is the client CA too
+apiserver.crt, apiserver.key   HTTPS
+admin.crt, admin.key           kubernetes-admin in system:masters, for admin.kubeconfig
+sa.key, sa.pub                 signs service-account tokens
+stamp                          how long and for which hosts nothing has to be made
+lock                           held by whoever makes something
 ```
+
+Servers may share the directory. Whoever comes first makes what is missing, under a lock; whoever has a host of its own
+adds it to the serving certificate. That keeps its key, so key and certificate fit together at any moment.
 
 All keys are ECDSA P-256: they are made in microseconds, where RSA takes a second. Private files are 0600. A file
 appears under its name only when it is whole, so a crash leaves either nothing or a good file.
@@ -35,6 +40,8 @@ ADMIN_GROUP = "system:masters"
 CA_DAYS = 3650
 LEAF_DAYS = 365
 RENEW_BEFORE_DAYS = 30
+LOCK_RETRY_SECONDS = 0.02
+LOCK_TRIES = 1_500
 CLOCK_SKEW = timedelta(minutes=5)
 
 
@@ -51,18 +58,17 @@ class PKI:
     service_account_pub: str
 
 
-def ensure_pki(data_dir: str, hosts: Sequence[str], environment: Environment) -> PKI:
+async def ensure_pki(directory: str, hosts: Sequence[str], environment: Environment) -> PKI:
     """Find the files, or make those that are missing, about to expire, or made for other hosts.
 
     Args:
-        data_dir: the server's data directory; `pki/` is made below it.
+        directory: where they are; made when it is not there.
         hosts: DNS names and IP addresses that the serving certificate must name.
         environment: clock and file system.
 
     Raises:
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read or written, or another process keeps the lock for half a minute.
     """
-    directory = os.path.join(data_dir, "pki")
     environment.files.makedirs(directory)
     pki = PKI(
         *(
@@ -71,8 +77,24 @@ def ensure_pki(data_dir: str, hosts: Sequence[str], environment: Environment) ->
         )
     )
     if not _is_current(directory, hosts, environment):
-        _Maker(directory, environment).make(pki, hosts)
+        await _make(pki, directory, hosts, environment)
     return pki
+
+
+async def _make(pki: PKI, directory: str, hosts: Sequence[str], environment: Environment) -> None:
+    """Make what is missing, unless another process does that while we wait for the lock."""
+    with environment.files.open(os.path.join(directory, "lock"), "wb") as lock:
+        for tries_left in reversed(range(LOCK_TRIES)):
+            try:
+                environment.files.lock(lock)
+                break
+            except BlockingIOError:
+                if not tries_left:
+                    raise
+                await environment.clock.sleep(LOCK_RETRY_SECONDS)
+        if not _is_current(directory, hosts, environment):
+            every_host = dict.fromkeys([*hosts, *_stamp(directory, environment.files)[1]])
+            _Maker(directory, environment).make(pki, list(every_host))
 
 
 def default_hosts(bind_address: str, service_ip: str) -> list[str]:
@@ -85,21 +107,25 @@ def default_hosts(bind_address: str, service_ip: str) -> list[str]:
 
 
 def _is_current(directory: str, hosts: Sequence[str], environment: Environment) -> bool:
-    """Whether nothing has to be made, told from a stamp so that a warm start parses no certificate.
-
-    The stamp holds the time until which all is well, and the hosts it is well for.
-    """
-    stamp = os.path.join(directory, "stamp")
+    """Whether nothing has to be made, told from a stamp so that a warm start parses no certificate."""
     names = ("ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "admin.crt", "admin.key", "sa.key", "sa.pub")
-    if not all(environment.files.exists(os.path.join(directory, name)) for name in (*names, "stamp")):
+    if not all(environment.files.exists(os.path.join(directory, name)) for name in names):
         return False
-    with environment.files.open(stamp, "rb") as file:
+    good_until, made_for = _stamp(directory, environment.files)
+    return environment.clock.now() < good_until and made_for.issuperset(hosts)
+
+
+def _stamp(directory: str, files: FileSystem) -> tuple[float, set[str]]:
+    """The time until which all is well, and the hosts it is well for; nothing is, when there is no stamp."""
+    path = os.path.join(directory, "stamp")
+    if not files.exists(path):
+        return 0.0, set()
+    with files.open(path, "rb") as file:
         lines = file.read().decode(errors="replace").splitlines()
     try:
-        good_until = float(lines[0])
+        return float(lines[0]), set(lines[1:])
     except (IndexError, ValueError):
-        return False
-    return environment.clock.now() < good_until and lines[1:] == sorted(hosts)
+        return 0.0, set()
 
 
 class _Maker:
@@ -111,10 +137,10 @@ class _Maker:
         self._now = datetime.fromtimestamp(environment.clock.now(), UTC)
 
     def make(self, pki: PKI, hosts: Sequence[str]) -> None:
-        """Make the CA and the service-account key once; leaves anew each time."""
+        """Make the CA and all keys once; certificates anew each time."""
         ca_cert, ca_key = self._authority()
-        server_key = self._new_key()
-        admin_key = self._new_key()
+        server_key = self._found_key("apiserver") or self._new_key()
+        admin_key = self._found_key("admin") or self._new_key()
         self._write_leaf("apiserver", self._leaf(ca_cert, ca_key, server_key, "kube-apiserver", "", hosts), server_key)
         self._write_leaf("admin", self._leaf(ca_cert, ca_key, admin_key, ADMIN_USER, ADMIN_GROUP, ()), admin_key)
         self._service_account_key(pki)
@@ -123,15 +149,13 @@ class _Maker:
 
     def _authority(self) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
         from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+        from cryptography.hazmat.primitives import hashes
 
-        cert_path, key_path = (os.path.join(self._directory, name) for name in ("ca.crt", "ca.key"))
-        if self._files.exists(cert_path) and self._files.exists(key_path):
-            with self._files.open(cert_path, "rb") as cert_file, self._files.open(key_path, "rb") as key_file:
-                found = serialization.load_pem_private_key(key_file.read(), None)
-                assert isinstance(found, EllipticCurvePrivateKey), f"{key_path}: not an ECDSA key"
-                return x509.load_pem_x509_certificate(cert_file.read()), found
+        cert_path = os.path.join(self._directory, "ca.crt")
+        found = self._found_key("ca")
+        if found is not None and self._files.exists(cert_path):
+            with self._files.open(cert_path, "rb") as file:
+                return x509.load_pem_x509_certificate(file.read()), found
         key = self._new_key()
         name = _name("mini-apiserver-ca", "")
         builder = (
@@ -197,6 +221,18 @@ class _Maker:
         )
         self._write("sa.pub", public)
         self._write("sa.key", _private_pem(key))
+
+    def _found_key(self, name: str) -> EllipticCurvePrivateKey | None:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+        path = os.path.join(self._directory, f"{name}.key")
+        if not self._files.exists(path):
+            return None
+        with self._files.open(path, "rb") as file:
+            found = serialization.load_pem_private_key(file.read(), None)
+        assert isinstance(found, EllipticCurvePrivateKey), f"{path}: not an ECDSA key"
+        return found
 
     def _new_key(self) -> EllipticCurvePrivateKey:
         from cryptography.hazmat.primitives.asymmetric import ec

@@ -8,17 +8,55 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from apiserver.api.metatime import parse_duration
 
-__all__ = ["Options", "OptionsError", "parse_options"]
+__all__ = ["STORE_FLAGS", "Options", "OptionsError", "parse_options"]
 
 AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny")
 ADMISSION_PLUGINS = ("NamespaceLifecycle",)
 DEFAULT_ADMISSION_PLUGINS = ("NamespaceLifecycle",)
+
+STORE_FLAGS = (
+    "name",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "initial-advertise-peer-urls",
+    "listen-peer-urls",
+    "listen-client-urls",
+    "advertise-client-urls",
+    "cert-file",
+    "key-file",
+    "trusted-ca-file",
+    "client-cert-auth",
+    "auto-tls",
+    "peer-cert-file",
+    "peer-key-file",
+    "peer-trusted-ca-file",
+    "peer-client-cert-auth",
+    "peer-auto-tls",
+    "heartbeat-interval",
+    "election-timeout",
+    "snapshot-count",
+    "quota-backend-bytes",
+    "auto-compaction-mode",
+    "auto-compaction-retention",
+    "strict-reconfig-check",
+    "force-new-cluster",
+)
+"""etcd's flags for the embedded store; `apiserver.app.embedded_store` knows what they mean."""
+_STORE_SWITCHES = (
+    "client-cert-auth",
+    "auto-tls",
+    "peer-client-cert-auth",
+    "peer-auto-tls",
+    "strict-reconfig-check",
+    "force-new-cluster",
+)
 
 
 class OptionsError(Exception):
@@ -27,7 +65,11 @@ class OptionsError(Exception):
 
 @dataclass(slots=True)
 class Options:
-    """Everything a server can be told. Durations in seconds; the names are the flags'."""
+    """Everything a server can be told. Durations in seconds; the names are the flags'.
+
+    Attributes:
+        store_flags: those of `STORE_FLAGS` that were given, as text by name.
+    """
 
     data_dir: str = "./mini-apiserver.data"
     bind_address: str = "127.0.0.1"
@@ -37,14 +79,14 @@ class Options:
     tls_cert_file: str = ""
     tls_private_key_file: str = ""
     client_ca_file: str = ""
+    cert_dir: str = ""
     etcd_servers: tuple[str, ...] = ()
     etcd_cafile: str = ""
     etcd_certfile: str = ""
     etcd_keyfile: str = ""
     etcd_compaction_interval: float = 300.0
     event_ttl: float = 3600.0
-    quota_backend_bytes: int = 0
-    snapshot_count: int = 10_000
+    store_flags: Mapping[str, str] = field(default_factory=dict)
     runtime_config: dict[str, str] = field(default_factory=dict)
     service_cluster_ip_range: str = "10.0.0.0/24"
     service_node_port_range: tuple[int, int] = (30000, 32767)
@@ -72,6 +114,8 @@ class Options:
             raise OptionsError("--tls-cert-file and --tls-private-key-file must be given together")
         if bool(self.etcd_certfile) != bool(self.etcd_keyfile):
             raise OptionsError("--etcd-certfile and --etcd-keyfile must be given together")
+        if self.store_flags:
+            self._check_store_flags()
         _check_known("--authorization-mode", self.authorization_mode, AUTHORIZATION_MODES)
         _check_known("--enable-admission-plugins", self.enable_admission_plugins, ADMISSION_PLUGINS)
         _check_known("--disable-admission-plugins", self.disable_admission_plugins, ADMISSION_PLUGINS)
@@ -81,6 +125,14 @@ class Options:
             raise OptionsError(f"--service-cluster-ip-range: {error}") from error
         if network.num_addresses < 8:
             raise OptionsError("--service-cluster-ip-range must hold at least 8 IP addresses")
+
+    def _check_store_flags(self) -> None:
+        if self.etcd_servers:
+            names = ", ".join(f"--{name}" for name in self.store_flags)
+            raise OptionsError(f"{names}: of the embedded store, which --etcd-servers does without")
+        from apiserver.app.embedded_store import check_store_flags  # not before it is needed: see there
+
+        check_store_flags(self.store_flags)
 
 
 def _check_known(flag: str, given: Sequence[str], known: Sequence[str]) -> None:
@@ -96,9 +148,12 @@ def parse_options(arguments: Sequence[str]) -> Options:
         OptionsError: a value is out of range or two flags contradict each other.
         SystemExit: argparse's own: `--help` (0) and unknown flags (2).
     """
-    namespace = _parser().parse_args(arguments)
+    parser = _parser()
+    _add_store_flags(parser, {"-h", "--help"} & set(arguments))
+    namespace = parser.parse_args(arguments)
     given = {name: value for name, value in vars(namespace).items() if value is not None}
-    options = Options(**given)
+    store_flags = {name: given.pop(f"--{name}") for name in STORE_FLAGS if f"--{name}" in given}
+    options = Options(**given, store_flags=store_flags)
     options.check()
     return options
 
@@ -153,6 +208,11 @@ certificates and an admin kubeconfig, and serves HTTPS on 127.0.0.1:6443:
   kubectl get namespaces
 """
 
+EMBEDDED_STORE = """\
+As etcd's. Without them the store is this server's alone; with --initial-cluster several servers share one that lives
+in all of them, and with --listen-client-urls it answers etcdctl and other API servers too.
+"""
+
 EPILOG = """\
 other commands:
   mini-apiserver decode    print a value of the store (k8s protobuf) as JSON or YAML
@@ -202,6 +262,12 @@ def _parser() -> argparse.ArgumentParser:
     flag("external-hostname", str, "one more name for the serving certificate and the kubeconfig", "HOST")
     flag("tls-cert-file", str, "serving certificate (PEM), instead of one of our own CA", "FILE")
     flag("tls-private-key-file", str, "its private key", "FILE")
+    flag(
+        "cert-dir",
+        str,
+        "where our own CA and its certificates are, or are made; several servers may share one (default DATA_DIR/pki)",
+        "DIR",
+    )
     flag("request-timeout", _duration, "longest a request other than a watch may take", "DURATION")
     flag("min-request-timeout", _duration, "shortest a watch is served; picked at random up to twice this", "DURATION")
     flag("max-requests-inflight", int, "reads under way at once; more get 429; 0 for no limit", "N")
@@ -214,8 +280,6 @@ def _parser() -> argparse.ArgumentParser:
     flag("etcd-keyfile", str, "its private key", "FILE")
     flag("etcd-compaction-interval", _duration, "how often history is compacted; 0 never", "DURATION")
     flag("event-ttl", _duration, "how long events are kept", "DURATION")
-    flag("quota-backend-bytes", int, "size at which the embedded store refuses writes; 0 is 2 GiB", "BYTES")
-    flag("snapshot-count", int, "log entries between snapshots of the embedded store", "N")
 
     flag = group("API enablement")
     flag(
@@ -243,6 +307,24 @@ def _parser() -> argparse.ArgumentParser:
     section.add_argument("-v", "--v", dest="verbosity", type=int, metavar="LEVEL", help="log verbosity (default 0)")
     section.add_argument("--version", action="version", version=_version(), help="print the version and exit")
     return parser
+
+
+def _add_store_flags(parser: argparse.ArgumentParser, helping: object) -> None:
+    """The flags that are handed on as they are; what they are for is asked only for `--help`."""
+    texts: Mapping[str, str] = {}
+    if helping:
+        from apiserver.app.embedded_store import store_flag_help
+
+        texts = store_flag_help()
+    section = parser.add_argument_group("embedded store", EMBEDDED_STORE)
+    for name in STORE_FLAGS:
+        text = texts.get(name, "").replace("%", "%%")
+        if name in _STORE_SWITCHES:
+            section.add_argument(
+                f"--{name}", dest=f"--{name}", nargs="?", const="true", metavar="true|false", help=text
+            )
+        else:
+            section.add_argument(f"--{name}", dest=f"--{name}", metavar="VALUE", help=text)
 
 
 def _version() -> str:

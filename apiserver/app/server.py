@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 from apiserver.admission import AdmissionChain
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.api.scheme import Resource, Scheme, load_scheme
+from apiserver.api.status import StatusError
 from apiserver.app.bootstrap import Bootstrap
 from apiserver.app.certificates import PKI, default_hosts, ensure_pki
 from apiserver.app.internal_writes import LOOPBACK_USER, InternalWriter
 from apiserver.app.kubeconfig import write_admin_kubeconfig
 from apiserver.app.options import Options
 from apiserver.app.runtime_config import RuntimeConfigError, enabled_resources
+from apiserver.app.server_endpoints import ServerEndpoints
 from apiserver.authn import AnonymousAuthenticator, UnionAuthenticator, X509Authenticator
 from apiserver.authz import AlwaysAllow, AlwaysDeny, PrivilegedGroups, UnionAuthorizer
 from apiserver.codec import Codec
@@ -76,6 +78,7 @@ class APIServer:
         self.options = options
         self.environment = environment
         self.data_dir = os.path.abspath(options.data_dir)
+        self.cert_dir = os.path.abspath(options.cert_dir or os.path.join(self.data_dir, "pki"))
         self.first_start = False
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._undo = contextlib.AsyncExitStack()
@@ -117,7 +120,7 @@ class APIServer:
             enabled = enabled_resources(scheme, self.options.runtime_config)
         except RuntimeConfigError as error:
             raise StartError(str(error)) from error
-        pki = self._prepare_files()
+        pki = await self._prepare_files()
         client = await self._open_store()
         codec = Codec(scheme)
         metrics = Metrics()
@@ -128,51 +131,47 @@ class APIServer:
         self._run(Compactor(client, self.environment.clock, interval).run(), "compactor")
 
         stores = self._stores(scheme, cacher, enabled)
-        bootstrap = Bootstrap(stores, cacher, self._writer, self._context, self.options)
-        await bootstrap.before_serving()
+        bootstrap = Bootstrap(stores, self._writer, self.environment.clock, self.options)
+        await _taken(bootstrap.before_serving())
         handler = self._handler(codec, enabled, stores, client, metrics)
         self._http = await self._listen(handler, pki)
-        await bootstrap.publish_endpoint(advertise_address(self.options), self._http.port)
+        await _taken(bootstrap.service(self._http.port))
+        await self._publish(stores, cacher, client, self._http.port)
         write_admin_kubeconfig(self.kubeconfig, self.url, pki, self.environment.files)
         self._start_controllers(stores)
 
     # Files and the store
 
-    def _prepare_files(self) -> PKI:
+    async def _prepare_files(self) -> PKI:
         service_ip = str(next(ipaddress.ip_network(self.options.service_cluster_ip_range).hosts()))
         hosts = default_hosts(self.options.bind_address, service_ip)
         hosts += [host for host in (self.options.advertise_address, self.options.external_hostname) if host]
         try:
-            self.first_start = not self.environment.files.exists(os.path.join(self.data_dir, "pki", "ca.crt"))
+            self.first_start = not self.environment.files.exists(self.kubeconfig)
             self.environment.files.makedirs(self.data_dir)
-            return ensure_pki(self.data_dir, list(dict.fromkeys(hosts)), self.environment)
         except OSError as error:
             raise StartError(f"cannot use the data directory {self.data_dir}: {_reason(error)}") from error
+        try:
+            return await ensure_pki(self.cert_dir, list(dict.fromkeys(hosts)), self.environment)
+        except OSError as error:
+            raise StartError(f"cannot use the certificates in {self.cert_dir}: {_reason(error)}") from error
 
     async def _open_store(self) -> Client:
         if self.options.etcd_servers:
             return await self._connect_etcd()
-        from kvstore.app import Options as StoreOptions
-        from kvstore.app import StartError as StoreStartError
-        from kvstore.app import start_member
+        from apiserver.app.embedded_store import EmbeddedStore, StoreStartError
 
-        options = StoreOptions(
-            data_dir=self.data_dir,
-            snapshot_count=self.options.snapshot_count,
-            quota_backend_bytes=self.options.quota_backend_bytes,
-        )
+        store = EmbeddedStore(self.data_dir, self.options.store_flags, self.environment)
+        self._undo.push_async_callback(store.close)
         try:
-            member = await start_member(options, self.environment)
+            return await store.open(self._fail)
         except StoreStartError as error:
             raise StartError(str(error)) from error
-        self._undo.push_async_callback(member.stop)
-        member.failed.add_done_callback(self._store_failed)
-        return member.client()
 
-    def _store_failed(self, failed: asyncio.Future[None]) -> None:
-        """The log cannot be written any more: nothing can be promised, so nothing is served."""
-        if not failed.cancelled() and not self.failed.done():
-            self.failed.set_result(f"the embedded store in {self.data_dir} has failed: {failed.exception()}")
+    def _fail(self, reason: str) -> None:
+        """Nothing can be promised any more, so nothing is served."""
+        if not self.failed.done():
+            self.failed.set_result(reason)
 
     async def _connect_etcd(self) -> Client:
         from kvstore.client.grpc import ClientTLS, GrpcClient
@@ -215,6 +214,23 @@ class APIServer:
             reader=self._reader,
             warn=lambda text: None,
         )
+
+    async def _publish(self, stores: Stores, cacher: Cacher, client: Client, port: int) -> None:
+        """Be an endpoint of the `kubernetes` Service for as long as we run."""
+        shared = self.options.etcd_servers or self.options.store_flags
+        endpoints = ServerEndpoints(
+            stores,
+            cacher,
+            client if shared else None,
+            self._context,
+            self.environment.clock,
+            advertise_address(self.options),
+            port,
+        )
+        await _taken(endpoints.publish())
+        self._undo.push_async_callback(endpoints.withdraw)
+        if shared:
+            self._run(endpoints.run(), "server-endpoints")
 
     def _start_controllers(self, stores: Stores) -> None:
         namespaces = stores.find("", "v1", "namespaces")
@@ -328,6 +344,13 @@ class APIServer:
             except (OSError, ssl.SSLError) as error:
                 raise StartError(f"cannot use the CA bundle {bundle}: {_reason(error)}") from error
         return context
+
+
+async def _taken(writes: Awaitable[None]) -> None:
+    try:
+        await writes
+    except StatusError as error:
+        raise StartError(f"the store does not take what every cluster begins with: {error.message}") from error
 
 
 def advertise_address(options: Options) -> str:

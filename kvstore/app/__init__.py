@@ -13,5 +13,6 @@ serve     a member with its ports open: what `mini-etcd` runs
 """
 
 from kvstore.app.member import Member, Options, Services, StartError, start_member
+from kvstore.server.bootstrap import RemovedError
 
-__all__ = ["Member", "Options", "Services", "StartError", "start_member"]
+__all__ = ["Member", "Options", "RemovedError", "Services", "StartError", "start_member"]

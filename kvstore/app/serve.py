@@ -21,7 +21,7 @@ from kvstore.front import Front, FrontLimits, HealthService, build_front, report
 from kvstore.server.bootstrap import RemovedError
 from kvstore.server.version import SERVER_VERSION
 
-__all__ = ["serve"]
+__all__ = ["Ports", "serve"]
 
 STOP_GRACE_SECONDS = 2.0
 """How long requests under way may take to finish when the server stops."""
@@ -57,7 +57,7 @@ async def _serve(settings: Settings, environment: Environment, told: asyncio.Fut
     except RemovedError as error:
         _report_removal(error)
         return
-    ports = _Ports(member, environment)
+    ports = Ports(member, environment)
     try:
         if not await _joined(member, told):
             return
@@ -112,8 +112,11 @@ def _warn_of_open_directory(path: str) -> None:
             logger.warning(message, extra={"fields": {"dir": path, "mode": f"{mode & 0o777:04o}"}})
 
 
-class _Ports:
-    """The fronts of a member: one for clients, or one each for gRPC and for HTTP; and one for metrics."""
+class Ports:
+    """The fronts of a member: one for clients, or one each for gRPC and for HTTP; and one for metrics.
+
+    Also an API server opens them for the member it embeds.
+    """
 
     def __init__(self, member: Member, environment: Environment) -> None:
         self._member = member

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -41,8 +42,8 @@ def certificate(path: str) -> x509.Certificate:
 
 
 @pytest.fixture
-def pki(tmp_path: Path) -> PKI:
-    return ensure_pki(str(tmp_path), HOSTS, real_environment())
+async def pki(tmp_path: Path) -> PKI:
+    return await ensure_pki(str(tmp_path / "pki"), HOSTS, real_environment())
 
 
 def test_private_files_are_private_and_keys_are_p256(pki: PKI, tmp_path: Path) -> None:
@@ -73,21 +74,53 @@ def contents(pki: PKI) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(pki.ca_cert).parent.iterdir()}
 
 
-def test_a_second_start_finds_everything_again(pki: PKI, tmp_path: Path) -> None:
+async def test_a_second_start_finds_everything_again(pki: PKI, tmp_path: Path) -> None:
     before = contents(pki)
-    assert contents(ensure_pki(str(tmp_path), HOSTS, later(30))) == before
+    assert contents(await ensure_pki(str(tmp_path / "pki"), HOSTS, later(30))) == before
 
 
 @pytest.mark.parametrize(("days", "hosts"), [(LEAF_DAYS - 10, HOSTS), (0, [*HOSTS, "new.example.com"])])
-def test_leaves_are_made_anew_and_the_rest_kept(pki: PKI, tmp_path: Path, days: float, hosts: list[str]) -> None:
+async def test_certificates_are_made_anew_and_the_rest_kept(
+    pki: PKI, tmp_path: Path, days: float, hosts: list[str]
+) -> None:
     before = contents(pki)
-    after = contents(ensure_pki(str(tmp_path), hosts, later(days)))
-    assert {name for name in after if after[name] == before[name]} == {"ca.crt", "ca.key", "sa.key", "sa.pub"}
+    after = contents(await ensure_pki(str(tmp_path / "pki"), hosts, later(days)))
+    assert {name for name in after if after[name] != before[name]} == {"apiserver.crt", "admin.crt", "stamp"}
 
 
-def test_a_crash_between_files_is_mended(pki: PKI, tmp_path: Path) -> None:
+async def test_servers_that_start_at_once_on_one_directory_have_one_authority(tmp_path: Path) -> None:
+    directory = str(tmp_path / "pki")
+    found = await asyncio.gather(*(ensure_pki(directory, HOSTS, real_environment()) for _ in range(5)))
+    before = contents(found[0])
+    certificate(found[0].server_cert).verify_directly_issued_by(certificate(found[0].ca_cert))
+    assert contents(await ensure_pki(directory, HOSTS, real_environment())) == before
+
+
+async def test_whoever_comes_while_another_makes_the_files_waits_and_finds_them(tmp_path: Path) -> None:
+    directory, environment = str(tmp_path / "pki"), real_environment()
+    environment.files.makedirs(directory)
+    with environment.files.open(f"{directory}/lock", "wb") as other:
+        environment.files.lock(other)
+        waiting = asyncio.create_task(ensure_pki(directory, HOSTS, environment))
+        done, _ = await asyncio.wait([waiting], timeout=0.1)
+        assert not done
+        assert not (tmp_path / "pki" / "ca.crt").exists()
+    certificate((await waiting).server_cert).verify_directly_issued_by(certificate(f"{directory}/ca.crt"))
+
+
+async def test_hosts_of_servers_that_share_a_directory_add_up(pki: PKI, tmp_path: Path) -> None:
+    await ensure_pki(str(tmp_path / "pki"), ["other.example.com"], real_environment())
+    before = contents(pki)
+    names = certificate(pki.server_cert).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"other.example.com", "localhost"} <= set(names.get_values_for_type(x509.DNSName))
+    await ensure_pki(str(tmp_path / "pki"), HOSTS, real_environment())
+    assert contents(pki) == before
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pki.server_cert, pki.server_key)
+
+
+async def test_a_crash_between_files_is_mended(pki: PKI, tmp_path: Path) -> None:
     (tmp_path / "pki" / "admin.crt").unlink()
-    ensure_pki(str(tmp_path), HOSTS, real_environment())
+    await ensure_pki(str(tmp_path / "pki"), HOSTS, real_environment())
     certificate(pki.admin_cert).verify_directly_issued_by(certificate(pki.ca_cert))
 
 

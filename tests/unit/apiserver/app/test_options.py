@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apiserver.app.options import Options, OptionsError, parse_options
+from apiserver.app.options import STORE_FLAGS, Options, OptionsError, parse_options
 
 
 def test_no_flags_are_the_defaults() -> None:
@@ -60,3 +60,51 @@ def test_what_cannot_be_parsed_ends_with_usage(argument: str, capsys: pytest.Cap
 def test_plugins_in_effect() -> None:
     assert parse_options([]).admission_plugins == ("NamespaceLifecycle",)
     assert parse_options(["--disable-admission-plugins=NamespaceLifecycle"]).admission_plugins == ()
+
+
+CLUSTER = "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2"
+
+
+def test_flags_of_the_embedded_store_are_handed_on() -> None:
+    given = [CLUSTER, "--name", "a", "--listen-peer-urls=http://127.0.0.1:1", "--force-new-cluster"]
+    flags = parse_options(given).store_flags
+    assert flags == {
+        "initial-cluster": CLUSTER.removeprefix("--initial-cluster="),
+        "name": "a",
+        "listen-peer-urls": "http://127.0.0.1:1",
+        "force-new-cluster": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([CLUSTER], "--initial-cluster needs --listen-peer-urls"),
+        ([CLUSTER, "--listen-peer-urls=http://127.0.0.1:1", "--name=c"], 'couldn\'t find local name "c"'),
+        (["--initial-cluster=a", "--listen-peer-urls=http://127.0.0.1:1"], "<name>=<peer URL>"),
+        (["--initial-cluster-state=existing"], "--initial-cluster-state=existing needs --initial-cluster"),
+        (["--initial-cluster-state=soon"], "initial-cluster-state"),
+        (["--listen-client-urls=http://127.0.0.1:1"], "--advertise-client-urls is required"),
+        (["--advertise-client-urls=http://127.0.0.1:1"], "--advertise-client-urls needs --listen-client-urls"),
+        (["--listen-peer-urls=https://127.0.0.1:1"], "--peer-cert-file"),
+        (["--listen-peer-urls=127.0.0.1:1"], "listen-peer-urls"),
+        (["--peer-cert-file=one"], "--peer-cert-file and --peer-key-file must be given together"),
+        (["--heartbeat-interval=0"], "--heartbeat-interval must be >0"),
+        (["--snapshot-count=many"], "snapshot-count"),
+        (["--auto-compaction-mode=never"], "auto-compaction-mode"),
+        (["--etcd-servers=http://a:1", "--snapshot-count=5", "--name=a"], "--name, --snapshot-count: of the embedded"),
+    ],
+)
+def test_flags_of_the_embedded_store_that_cannot_be(arguments: list[str], words: str) -> None:
+    with pytest.raises(OptionsError) as refused:
+        parse_options(arguments)
+    assert words in str(refused.value)
+
+
+def test_help_tells_what_every_flag_of_the_store_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["--help"])
+    words = capsys.readouterr().out.split()
+    for name in STORE_FLAGS:
+        after = words[len(words) - words[::-1].index(f"--{name}") :]
+        assert not after[1].startswith("--"), name
