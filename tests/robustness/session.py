@@ -19,7 +19,7 @@ from tests.robustness.history import History
 from tests.robustness.traffic import PREFIX, PREFIX_END, Recorder, Traffic
 from tests.robustness.watchers import Watchers
 
-__all__ = ["FLAGS", "Report", "check", "finish", "run"]
+__all__ = ["FLAGS", "Report", "check", "compare_hashes", "finish", "run"]
 
 FLAGS = (
     "--snapshot-count=300",
@@ -94,7 +94,7 @@ async def finish(cluster: Cluster, history: History, watchers: Watchers) -> list
         await recorder.close()
     await watchers.reach(revision)
     await watchers.stop()
-    problems = await _compare_hashes(cluster.members, revision)
+    problems = await compare_hashes(cluster.members, revision)
     return problems + check(history, revision)
 
 
@@ -120,7 +120,7 @@ def check(history: History, last_revision: int) -> list[str]:
     return problems
 
 
-async def _compare_hashes(members: Sequence[Member], revision: int) -> list[str]:
+async def compare_hashes(members: Sequence[Member], revision: int) -> list[str]:
     """Every member has the same at one revision. They may still be catching up."""
     hashes = {}
     for member in members:
