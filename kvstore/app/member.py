@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ from raft.errors import PeerPortError, RaftError
 from raft.wal import WAL
 
 __all__ = ["Member", "Options", "Services", "StartError", "start_member"]
+
+HAND_OVER_SECONDS = 2.0
+"""How long a leader that stops waits for the next one."""
 
 REMOVED_PAUSE_SECONDS = 1.0
 """How long a removed member stays, so that the others can learn of the removal from it."""
@@ -298,7 +302,9 @@ class Member:
         others = [voter.member_id for voter in core.membership.voters() if voter.member_id != core.headers.member_id]
         connected = [member_id for member_id in others if core.consensus.connected_seconds(member_id) is not None]
         if connected:
-            await core.consensus.transfer_leadership(max(connected, key=lambda member_id: matches.get(member_id, 0)))
+            with contextlib.suppress(TimeoutError, RaftError):  # whoever was to lead stops too, it may be
+                async with asyncio.timeout(HAND_OVER_SECONDS):
+                    await core.consensus.transfer_leadership(max(connected, key=lambda other: matches.get(other, 0)))
 
 
 async def start_member(
