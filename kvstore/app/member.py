@@ -250,6 +250,8 @@ class Member:
         Raises:
             EtcdError: that took longer than a request may.
         """
+        # Caught up first: of what is proposed while the leader's database is on its way nobody can tell what became.
+        await self.core.proposer.linearize()
         await self.publish()
         await self.core.proposer.linearize()
 

@@ -18,6 +18,7 @@ from kvstore.apply import (
 )
 from kvstore.backend import KEY_BUCKET, LMDBBackend, LMDBFile
 from kvstore.mvcc import Histories, Lessor, Store, StoreError, WatchHub
+from kvstore.server import catalogue
 from kvstore.server.compactor import Compactor
 from kvstore.server.metrics import MemberMetrics
 from kvstore.server.snapshotter import Snapshotter
@@ -127,6 +128,8 @@ class LoggedMachine:
         if waiter is not None and not waiter.done():
             if refusal is not None:
                 waiter.set_exception(refusal)
+            elif change is None:  # raft has not taken it, for nobody would be left to vote
+                waiter.set_exception(catalogue.NOT_ENOUGH_STARTED_MEMBERS.error())
             else:
                 waiter.set_result(None)
         removes = change is not None and change.kind is MembershipChangeKind.REMOVE
