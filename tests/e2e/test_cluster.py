@@ -20,6 +20,7 @@ import pytest
 from tests.e2e.http_client import HTTPConnection
 from tests.e2e.server_process import Kubectl, ServerProcess
 from tests.integration.etcd_process import binary, free_ports
+from tests.integration.mini_etcd_process import MiniEtcdProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -224,6 +225,134 @@ async def test_a_server_without_a_quorum_says_so_and_recovers(cluster: Cluster) 
         seen = await asyncio.wait_for(watched, CLIENT_SECONDS_MAX)
         # A write that timed out is in the log of the one that took it, and may still have happened.
         assert seen in ([f"{prefix}after"], [f"{prefix}refused"])
+
+
+class Members:
+    """Three members of the store, each a `mini-etcd` of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        free = free_ports(6)
+        self.directory = directory
+        self.ports, self.peers = free[:3], [f"http://127.0.0.1:{port}" for port in free[3:]]
+        self.running: dict[int, MiniEtcdProcess] = {}
+
+    @property
+    def endpoints(self) -> str:
+        return ",".join(f"http://127.0.0.1:{port}" for port in self.ports)
+
+    def start(self, *places: int) -> None:
+        initial = ",".join(f"m{place}={url}" for place, url in enumerate(self.peers))
+
+        def start(place: int) -> MiniEtcdProcess:
+            directory = self.directory / f"member{place}"
+            directory.mkdir(exist_ok=True)
+            flags = [
+                f"--name=m{place}",
+                f"--initial-cluster={initial}",
+                f"--listen-peer-urls={self.peers[place]}",
+                f"--initial-advertise-peer-urls={self.peers[place]}",
+            ]
+            return MiniEtcdProcess.start(directory, port=self.ports[place], flags=flags)
+
+        with ThreadPoolExecutor() as pool:
+            self.running.update(zip(places, pool.map(start, places), strict=True))
+
+    def kill(self, place: int) -> None:
+        process = self.running.pop(place).process
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(MiniEtcdProcess.stop, self.running.values()))
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[Members]:
+    made = Members(tmp_path)
+    try:
+        made.start(0, 1, 2)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def servers(members: Members, tmp_path: Path) -> Iterator[list[ServerProcess]]:
+    made = [
+        ServerProcess(tmp_path / f"api{i}", f"--etcd-servers={members.endpoints}", f"--cert-dir={tmp_path / 'pki'}")
+        for i in range(2)
+    ]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(ServerProcess.start, made))
+    yield made
+    assert [server.stop() for server in made] == [0, 0]
+
+
+class Counter:
+    """Writes one number after the other into a config map until told to finish; none may fail."""
+
+    def __init__(self, connection: HTTPConnection, name: str) -> None:
+        self.connection = connection
+        self.path = f"{CONFIGMAPS}/{name}"
+        self.number = 0
+        self.finished = False
+        self._changed = asyncio.Condition()
+
+    async def run(self) -> None:
+        while not self.finished:
+            await self.write(self.number + 1)
+            async with self._changed:
+                self.number += 1
+                self._changed.notify_all()
+        await self.write(0)
+
+    async def write(self, number: int) -> None:
+        patch = json.dumps({"data": {"count": str(number)}}).encode()
+        async with asyncio.timeout(CLIENT_SECONDS_MAX):
+            status, answer = await self.connection.request("PATCH", self.path, patch, "application/merge-patch+json")
+        assert status == 200, answer
+
+    async def more(self, count: int) -> None:
+        """Return when so many more were written."""
+        wanted = self.number + count
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.number >= wanted)
+
+
+async def numbers_seen(connection: HTTPConnection, name: str, version: str) -> list[int]:
+    """What a watch shows of such a config map, up to the 0 at the end."""
+    seen: list[int] = []
+    query = f"watch=1&resourceVersion={version}&fieldSelector=metadata.name={name}"
+    async for event in connection.stream(f"{CONFIGMAPS}?{query}"):
+        assert event["type"] == "MODIFIED", event
+        seen.append(int(event["object"]["data"]["count"]))
+        if seen[-1] == 0:
+            break
+    return seen
+
+
+async def test_one_member_after_the_other_is_killed(members: Members, servers: list[ServerProcess]) -> None:
+    writer, reader, stream = [await HTTPConnection.open(servers[i].kubeconfig) for i in (0, 1, 1)]
+    async with writer, reader, stream:
+        status, made = await create(writer, "counter")
+        assert status == 201, made
+        counter = Counter(writer, "counter")
+        async with asyncio.TaskGroup() as group:  # whoever fails ends everything
+            watched = group.create_task(numbers_seen(stream, "counter", made["metadata"]["resourceVersion"]))
+            group.create_task(counter.run())
+            for place in range(3):
+                await counter.more(20)
+                await asyncio.to_thread(members.kill, place)
+                before = counter.number
+                async with asyncio.timeout(CLIENT_SECONDS_MAX):
+                    status, found = await reader.request("GET", f"{CONFIGMAPS}/counter")
+                assert status == 200, found
+                assert int(found["data"]["count"]) >= before
+                await counter.more(20)
+                await asyncio.to_thread(members.start, place)
+            counter.finished = True
+        assert watched.result() == [*range(1, counter.number + 1), 0]
 
 
 def free_base_port() -> int:
