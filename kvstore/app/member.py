@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kvstore.app.corruption_checks import CorruptionChecks
 from kvstore.app.options import Options
@@ -55,6 +56,9 @@ from kvstore.server.tokens import parse_token_options
 from kvstore.server.watch import WatchService
 from raft.errors import PeerPortError, RaftError
 from raft.wal import WAL
+
+if TYPE_CHECKING:
+    from raft.runtime.peer_stats import TransportStats
 
 __all__ = ["Member", "Options", "Services", "StartError", "start_member"]
 
@@ -201,6 +205,16 @@ class Member:
     def identity(self) -> Identity:
         """The member's and the cluster's id."""
         return Identity(self.core.headers.member_id, self.core.headers.cluster_id)
+
+    @property
+    def network(self) -> TransportStats | None:
+        """Figures of the traffic with other members; None for a member that will always be alone."""
+        return self._consensus.network
+
+    @property
+    def late_heartbeats(self) -> int:
+        """Heartbeats of this member, as a leader, that went out more than one interval late."""
+        return self._consensus.late_heartbeats
 
     def client(self) -> InProcessClient:
         """A client of this member, without a network between."""
@@ -456,6 +470,7 @@ async def _assemble(
         request_timeout_seconds=options.request_timeout_seconds,
         sync=options.sync,
         on_sync=metrics.wal_fsync_seconds.observe,
+        on_round_trip=lambda peer_id, seconds: metrics.round_trip_seconds.of(f"{peer_id:x}").observe(seconds),
         on_fatal=lambda error: None if failed.done() else failed.set_exception(error),
     )
     consensus = await start_consensus(settings, machine, backend, environment)

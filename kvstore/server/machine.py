@@ -138,10 +138,10 @@ class LoggedMachine:
 
     # --- leadership
 
-    def leadership_changed(self, is_leader: bool, term: int) -> None:
+    def leadership_changed(self, leader_id: int, is_leader: bool, term: int) -> None:
         """See `ReplicatedMachine.leadership_changed`."""
         self._headers.raft_term = max(self._headers.raft_term, term)
-        self._metrics.leader_changes += 1
+        self._metrics.leader_changes += leader_id != 0  # that it is lost is no leader seen
         if is_leader and not self._lessor.primary:
             self._lessor.promote(self._lease_grace_seconds)
         elif not is_leader and self._lessor.primary:

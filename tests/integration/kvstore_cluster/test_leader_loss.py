@@ -8,8 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from kvstore.app.exposition import render
+from kvstore.app.metrics import member_families
 from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
+from kvstore.server.version import SERVER_VERSION
 from tests.integration.kvstore_cluster.in_process import (
     LOCAL,
     NEEDS_LEADER,
@@ -18,6 +21,7 @@ from tests.integration.kvstore_cluster.in_process import (
     requests,
     watching,
 )
+from tests.unit.raft.peers import eventually
 
 pytestmark = [pytest.mark.e2e]
 
@@ -262,3 +266,53 @@ async def test_a_leader_that_stops_hands_over(make_members: Callable[..., Cluste
         second = await cluster.leader()
         await cluster.stop(second)
     assert second in ("m2", "m3")
+
+
+async def test_metrics_of_members(make_members: Callable[..., Cluster]) -> None:
+    cluster = make_members()
+    await cluster.found()
+    leader = await cluster.leader()
+    follower, other = (name for name in cluster.members if name != leader)
+    ids = {name: f"{cluster.id_of(name):x}" for name in cluster.members}
+
+    def samples(name: str) -> dict[str, float]:
+        text = render(member_families(cluster.members[name])).decode()
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+        return {metric: float(value) for metric, _, value in lines}
+
+    round_trips = "etcd_network_peer_round_trip_time_seconds_count"
+    await eventually(
+        lambda: {f'{round_trips}{{To="{ids[name]}"}}' for name in (leader, other)} <= samples(follower).keys()
+    )
+    seen = samples(follower)
+    for name in cluster.members:
+        assert seen[f'etcd_network_known_peers{{Local="{ids[follower]}",Remote="{ids[name]}"}}'] == 1
+        if name != follower:
+            assert seen[f'etcd_network_active_peers{{Local="{ids[follower]}",Remote="{ids[name]}"}}'] == 1
+            assert seen[f'etcd_network_peer_sent_failures_total{{To="{ids[name]}"}}'] >= 0
+    assert seen[f'etcd_network_peer_received_bytes_total{{From="{ids[leader]}"}}'] > 0
+    assert seen[f'etcd_network_peer_sent_bytes_total{{To="{ids[leader]}"}}'] > 0
+    assert seen[f'{round_trips}{{To="{ids[leader]}"}}'] >= 1
+    assert (seen["etcd_server_has_leader"], seen["etcd_server_is_leader"]) == (1, 0)
+    assert samples(leader)["etcd_server_is_leader"] == 1
+    assert samples(leader)["etcd_server_heartbeat_send_failures_total"] >= 0
+    minor = SERVER_VERSION.rpartition(".")[0]
+    assert seen[f'etcd_cluster_version{{cluster_version="{minor}"}}'] == 1
+
+    changes = seen["etcd_server_leader_changes_seen_total"]
+    await cluster.stop(leader)
+    await cluster.put(follower, b"a", b"")
+    pair = f'{{Local="{ids[follower]}",Remote="{ids[leader]}"}}'
+    await eventually(lambda: samples(follower)[f"etcd_network_active_peers{pair}"] == 0)
+    seen = samples(follower)
+    assert seen["etcd_server_leader_changes_seen_total"] == changes + 1  # not also that there was none
+    assert seen[f"etcd_network_disconnected_peers_total{pair}"] == 1
+    await cluster.isolate(follower)
+    await cluster.isolate(other)
+    without = asyncio.Event()
+    consensus = cluster.members[follower].core.consensus
+    cluster.members[follower].core.leader_loss._listeners[without.set] = None
+    async with asyncio.timeout(10):
+        await without.wait()
+    assert not consensus.leader_id
+    assert samples(follower)["etcd_server_has_leader"] == 0

@@ -97,6 +97,9 @@ class FakeConsensus:
     async def transfer_leadership(self, target_id: int) -> None:
         assert target_id == self.leader_id
 
+    network = None
+    late_heartbeats = 0
+
     async def save_snapshot(self, index: int) -> None:
         self.snapshots.append(index)
 
@@ -111,7 +114,7 @@ async def start_fake(
         # A member knows itself by its log.
         WAL.create(environment.files, settings.wal_path, settings.identity.encode(), segment_bytes=4096).close()
     fake = FakeConsensus(settings, machine)
-    machine.leadership_changed(True, fake.term)
+    machine.leadership_changed(fake.leader_id, True, fake.term)
     return fake
 
 
