@@ -16,7 +16,7 @@ from apiserver.api.metatime import parse_duration
 
 __all__ = ["STORE_FLAGS", "Options", "OptionsError", "parse_options"]
 
-AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny")
+AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
 ADMISSION_PLUGINS = ("NamespaceLifecycle",)
 DEFAULT_ADMISSION_PLUGINS = ("NamespaceLifecycle",)
 

@@ -16,7 +16,9 @@ from apiserver.admission import AdmissionChain
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.api.scheme import Resource, Scheme, load_scheme
 from apiserver.api.status import StatusError
+from apiserver.app.authorization import Authorization
 from apiserver.app.bootstrap import Bootstrap
+from apiserver.app.bootstrap_rbac import RBACBootstrap
 from apiserver.app.certificates import PKI, default_hosts, ensure_pki
 from apiserver.app.internal_writes import LOOPBACK_USER, InternalWriter
 from apiserver.app.kubeconfig import write_admin_kubeconfig
@@ -24,9 +26,10 @@ from apiserver.app.options import Options
 from apiserver.app.runtime_config import RuntimeConfigError, enabled_resources
 from apiserver.app.server_endpoints import ServerEndpoints
 from apiserver.authn import AnonymousAuthenticator, UnionAuthenticator, X509Authenticator
-from apiserver.authz import AlwaysAllow, AlwaysDeny, PrivilegedGroups, UnionAuthorizer
+from apiserver.authz.following import Follower
+from apiserver.authz.rbac import GROUP as RBAC_GROUP
 from apiserver.codec import Codec
-from apiserver.controllers import NamespaceController
+from apiserver.controllers import ClusterRoleAggregation, NamespaceController
 from apiserver.endpoints.discovery import Discovery
 from apiserver.endpoints.documents import document_handler
 from apiserver.endpoints.health import HealthCheck, health_handlers
@@ -57,7 +60,6 @@ if TYPE_CHECKING:
 
 __all__ = ["APIServer", "StartError"]
 
-_AUTHORIZERS: dict[str, type[AlwaysAllow | AlwaysDeny]] = {"AlwaysAllow": AlwaysAllow, "AlwaysDeny": AlwaysDeny}
 STOP_GRACE_SECONDS = 3.0
 ETCD_HEALTH_SECONDS_MAX = 2.0
 
@@ -133,6 +135,8 @@ class APIServer:
         stores = self._stores(scheme, cacher, enabled)
         bootstrap = Bootstrap(stores, self._writer, self.environment.clock, self.options)
         await _taken(bootstrap.before_serving())
+        await _taken(RBACBootstrap(stores, self._writer, self._context).run())
+        await _taken(self._authorization.start(self._run))
         handler = self._handler(codec, enabled, stores, client, metrics)
         self._http = await self._listen(handler, pki)
         await _taken(bootstrap.service(self._http.port))
@@ -200,6 +204,8 @@ class APIServer:
         strategies = Strategies(scheme, kinds)
         stores = Stores(scheme, lambda resource: cacher, strategies.of, enabled)
         self._reader = StoreReader(stores)
+        self._authorization = Authorization(self.options, self.environment, self._reader)
+        kinds.guard = self._authorization.guard
         kinds.writer = self._writer = InternalWriter(stores, self._context)
         return stores
 
@@ -233,13 +239,18 @@ class APIServer:
             self._run(endpoints.run(), "server-endpoints")
 
     def _start_controllers(self, stores: Stores) -> None:
+        """Those whose resource is not switched off by --runtime-config."""
+        clock = self.environment.clock
         namespaces = stores.find("", "v1", "namespaces")
-        if namespaces is None:  # switched off by --runtime-config
-            return
-        controller = NamespaceController(
-            namespaces, partial(_namespaced_stores, stores), self._context, self.environment.clock
-        )
-        self._run(controller.run(), "namespace-controller")
+        if namespaces is not None:
+            controller = NamespaceController(namespaces, partial(_namespaced_stores, stores), self._context, clock)
+            self._run(controller.run(), "namespace-controller")
+        roles = stores.find(RBAC_GROUP, "v1", "clusterroles")
+        if roles is not None:
+            aggregation = ClusterRoleAggregation(roles, self._context)
+            follower = Follower(self._reader.follow, clock, [(RBAC_GROUP, "clusterroles")], aggregation)
+            self._run(follower.run(), "clusterrole-follower")
+            self._run(aggregation.run(), "clusterrole-aggregation")
 
     def _run(self, work: Awaitable[None], name: str) -> None:
         """Run something beside the requests until the server stops."""
@@ -260,9 +271,7 @@ class APIServer:
         self, codec: Codec, enabled: Callable[[Resource], bool], stores: Stores, client: Client, metrics: Metrics
     ) -> Handler:
         options, environment, scheme = self.options, self.environment, codec.scheme
-        modes = [_AUTHORIZERS[mode]() for mode in options.authorization_mode]
-        privileged = PrivilegedGroups()
-        authorizer = UnionAuthorizer([privileged, *modes], modes)
+        authorizer = self._authorization.authorizer
         responder = Responder(codec, environment.clock)
         etcd = HealthCheck("etcd", partial(_etcd_check, client, environment))
         api = Server(
@@ -434,6 +443,7 @@ def _health_checks(etcd: HealthCheck) -> dict[str, list[HealthCheck]]:
         HealthCheck("ping", _healthy),
         HealthCheck("log", _healthy),
         etcd,
+        HealthCheck("poststarthook/rbac/bootstrap-roles", _healthy),
         HealthCheck("poststarthook/start-system-namespaces-controller", _healthy),
         HealthCheck("poststarthook/scheduling/bootstrap-system-priority-classes", _healthy),
     ]

@@ -4,6 +4,7 @@ A controller watches and writes through the registry, as a client would; it keep
 from the store.
 """
 
+from apiserver.controllers.cluster_role_aggregation import ClusterRoleAggregation, aggregated_rules
 from apiserver.controllers.namespace import NamespaceController
 
-__all__ = ["NamespaceController"]
+__all__ = ["ClusterRoleAggregation", "NamespaceController", "aggregated_rules"]

@@ -128,6 +128,7 @@ class Store:
         metadata = obj.setdefault("metadata", {})
         if metadata.get("resourceVersion") not in (None, "", "0") and not context.dry_run:
             raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
+        await self.strategy.check_rights(context, obj, None)
         if metadata.get("name") or not metadata.get("generateName"):
             return await self._create(context, obj, validate)
         attempt = 0
@@ -246,6 +247,7 @@ class Store:
                     self.resource, key, preconditions, uid=metadata.get("uid", ""), resource_version=version
                 )
                 new = await transform(copy_object(old), revision)
+                await strategy.check_rights(context, new, old or {"metadata": {}})
                 if revision == 0:
                     finish = await self._prepare_create_on_update(context, new, validate_create)
                 else:

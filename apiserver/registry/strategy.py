@@ -1,9 +1,9 @@
 """The rules of a kind, as the generic store applies them to every write.
 
-Order of a create: `default` (after decoding, and again after mutating admission), `prepare_for_create`, `validate`,
-`warnings_on_create`, `begin_create`, the write, the finisher that `begin_create` returned.
-Order of an update: `default`, `prepare_for_update`, `validate_update`, `warnings_on_update`, `begin_update`, the write,
-the finisher.
+Order of a create: `default` (after decoding, and again after mutating admission), `check_rights`, `prepare_for_create`,
+`validate`, `warnings_on_create`, `begin_create`, the write, the finisher that `begin_create` returned.
+Order of an update: `default`, `check_rights`, `prepare_for_update`, `validate_update`, `warnings_on_update`,
+`begin_update`, the write, the finisher.
 
 The base class is right for every kind whose rules stand in the tables: the schema, and `KindRules` in
 `kinds/rules.py`. Preparing may change `obj`, never `old`; validating changes nothing.
@@ -76,6 +76,9 @@ class Strategy:
     def default(self, context: OperationContext, obj: Object) -> None:
         """Fill in the API's defaults, in place. Idempotent; `obj` has been normalized."""
         self._default(obj)
+
+    async def check_rights(self, context: OperationContext, obj: Object, old: Object | None) -> None:
+        """Raise `StatusError` when the user may write such objects, but not this one; `old` is None on creation."""
 
     def prepare_for_create(self, context: OperationContext, obj: Object) -> None:
         """Set what only the server may set: no status yet, generation 1."""
@@ -205,6 +208,10 @@ class SubresourceStrategy(Strategy):
     def default(self, context: OperationContext, obj: Object) -> None:
         """As the main resource."""
         self.main.default(context, obj)
+
+    async def check_rights(self, context: OperationContext, obj: Object, old: Object | None) -> None:
+        """As the main resource."""
+        await self.main.check_rights(context, obj, old)
 
     def subresource(self, name: str) -> Strategy | None:
         """A subresource has none."""

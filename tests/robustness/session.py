@@ -65,10 +65,8 @@ class Report:
         return "\n".join(lines)
 
 
-async def run(
-    directory: Path, *, seed: int, seconds: float, size: int = 3, clients: int = 6, kinds: Sequence[str] = ()
-) -> Report:
-    """Faults over a cluster under load; see `Nemesis.run`."""
+async def run(directory: Path, *, seed: int, seconds: float, size: int = 3, clients: int = 6) -> Report:
+    """Faults over a cluster under load."""
     history = History()
     async with Cluster(directory, FLAGS) as cluster:
         await cluster.start(size)
@@ -78,7 +76,7 @@ async def run(
         traffic.start()
         watchers.start()
         try:
-            await nemesis.run(seconds, kinds)
+            await nemesis.run(seconds)
         finally:
             await traffic.stop()
         problems = await finish(cluster, history, watchers)

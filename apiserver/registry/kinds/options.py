@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-__all__ = ["DEFAULT_NODE_PORTS", "DEFAULT_SERVICE_CIDR", "KindOptions", "ObjectWriter"]
+from apiserver.request import UserInfo
+
+__all__ = ["DEFAULT_NODE_PORTS", "DEFAULT_SERVICE_CIDR", "KindOptions", "ObjectWriter", "RightsGuard"]
 
 DEFAULT_SERVICE_CIDR: Final = "10.0.0.0/24"
 DEFAULT_NODE_PORTS: Final = (30000, 32767)
@@ -25,6 +27,15 @@ class ObjectWriter(Protocol):
         """Delete an object at once; one that is not there is fine."""
 
 
+class RightsGuard(Protocol):
+    """Watches over roles and bindings."""
+
+    async def check(
+        self, user: UserInfo, resource: str, namespace: str, obj: dict[str, Any], old: dict[str, Any] | None
+    ) -> None:
+        """Raise `StatusError` when the write would give away rights that the user does not have."""
+
+
 @dataclass(slots=True)
 class KindOptions:
     """Options of kinds.
@@ -35,9 +46,11 @@ class KindOptions:
         event_ttl_seconds: --event-ttl.
         writer: where the IPAddress of a service is stored; None keeps allocations in the services alone, which is
             enough for a single server.
+        guard: asked before roles and bindings are written; None lets everybody write any.
     """
 
     service_cidrs: tuple[str, ...] = (DEFAULT_SERVICE_CIDR,)
     node_ports: tuple[int, int] = DEFAULT_NODE_PORTS
     event_ttl_seconds: int = DEFAULT_EVENT_TTL_SECONDS
     writer: ObjectWriter | None = None
+    guard: RightsGuard | None = None

@@ -19,7 +19,6 @@ from apiserver.api.validation.devices import check_device_class
 from apiserver.api.validation.disruption import check_disruption_budget, check_disruption_budget_status
 from apiserver.api.validation.flow_control import check_flow_schema, check_flow_status, check_priority_level
 from apiserver.api.validation.leases import check_lease, check_lease_candidate
-from apiserver.api.validation.rbac import check_binding, check_role
 from apiserver.api.validation.storage import (
     check_csi_driver,
     check_csi_node,
@@ -38,6 +37,7 @@ from apiserver.registry.kinds import (
     extensions,
     jobs,
     networking,
+    rbac,
     volumes,
     workloads,
 )
@@ -105,10 +105,10 @@ STRATEGIES: Final[Mapping[tuple[str, str], type[Strategy]]] = {
         check_disruption_budget,
         check_disruption_budget_status,
     ),
-    (_RBAC, "clusterrolebindings"): checked(partial(check_binding, namespaced=False)),
-    (_RBAC, "clusterroles"): checked(lambda errors, obj, old: check_role(errors, obj, namespaced=False)),
-    (_RBAC, "rolebindings"): checked(partial(check_binding, namespaced=True)),
-    (_RBAC, "roles"): checked(lambda errors, obj, old: check_role(errors, obj, namespaced=True)),
+    (_RBAC, "clusterrolebindings"): rbac.ClusterRoleBindingStrategy,
+    (_RBAC, "clusterroles"): rbac.ClusterRoleStrategy,
+    (_RBAC, "rolebindings"): rbac.RoleBindingStrategy,
+    (_RBAC, "roles"): rbac.RoleStrategy,
     ("resource.k8s.io", "deviceclasses"): checked(check_device_class),
     ("resource.k8s.io", "devicetaintrules"): devices.DeviceTaintRuleStrategy,
     ("resource.k8s.io", "resourceclaims"): devices.ResourceClaimStrategy,

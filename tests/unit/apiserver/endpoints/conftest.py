@@ -25,7 +25,7 @@ from apiserver.endpoints.responses import Responder
 from apiserver.endpoints.router import Router
 from apiserver.endpoints.scope import Server
 from apiserver.filters import build_handler_chain
-from apiserver.registry.kinds import Strategies
+from apiserver.registry.kinds import KindOptions, Strategies
 from apiserver.registry.stores import StoreReader, Stores
 from apiserver.request import Request, Response, UserInfo
 from apiserver.storage.interface import (
@@ -279,13 +279,15 @@ class Api:
         self.environment = Environment(self.clock, SeededRandomness(7), RealFileSystem())
         self.codec = codec
         self.storage = MemoryStorage(codec)
-        self.strategies = Strategies(scheme)
+        self.kinds = KindOptions()
+        self.strategies = Strategies(scheme, self.kinds)
         self.stores = Stores(scheme, lambda resource: self.storage, self.strategies.of, lambda resource: True)
         self.reader = StoreReader(self.stores)
         self.responder = Responder(codec, self.clock)
         self.metrics = Metrics()
         self.plugins: list[Any] = [NamespaceLifecycle(self._namespace)]
         self.authorizer: Any = AlwaysAllow()
+        self.rules: Any = AlwaysAllow()
         self.authenticator: Any = UnionAuthenticator([], AnonymousAuthenticator())
         self.user: UserInfo | None = None
         self.options: Any = None
@@ -307,7 +309,7 @@ class Api:
                 stores=self.stores,
                 reader=self.reader,
                 metrics=self.metrics,
-                rules=AlwaysAllow(),
+                rules=self.rules,
             )
             self.router = Router(self._find, lambda group, version: (group, version) == ("", "v1"))
             self._handler = build_handler_chain(
