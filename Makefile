@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # pytest-xdist workers; 2 suits the smallest machines.
 JOBS   ?= 2
 
-.PHONY: run test lint unit e2e sim robustness fuzz differential bench codegen clean help
+.PHONY: run cluster test lint unit e2e sim robustness fuzz differential bench codegen clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ $(VENV)/.dev: pyproject.toml
 
 run: $(VENV)/.run ## start mini-apiserver (ARGS="--secure-port 7443" passes flags on)
 	@exec $(BIN)/mini-apiserver $(ARGS)
+
+cluster: $(VENV)/.run ## start three members and an API server (ARGS="--api-servers 3": three servers that are both)
+	@exec $(BIN)/python hack/local_up.py $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

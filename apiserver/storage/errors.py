@@ -26,7 +26,6 @@ __all__ = [
 
 _COMPACTED: Final = "required revision has been compacted"
 _FUTURE: Final = "required revision is a future revision"
-_TIMED_OUT: Final = "request timed out"
 
 LIST_EXPIRED: Final = "The resourceVersion for the provided list is too old."
 WATCH_EXPIRED: Final = "The resourceVersion for the provided watch is too old."
@@ -51,15 +50,14 @@ def is_future(error: EtcdError) -> bool:
 def from_etcd(error: EtcdError) -> StatusError:
     """The one place where the store's refusals become Statuses.
 
-    What kube-apiserver has no mapping for is a 500 with the store's own text and no reason, e.g.
-    "etcdserver: request is too large" or "etcdserver: mvcc: database space exceeded".
+    What kube-apiserver has no mapping for, and that is nearly everything, is a 500 with the store's own text and no
+    reason: "etcdserver: request timed out" without a quorum, "etcdserver: request is too large" or "etcdserver: mvcc:
+    database space exceeded" (`endpoints/handlers/responsewriters/status.go`).
     """
     if is_compacted(error):
         return status.expired(LIST_EXPIRED)
-    if error.code is StatusCode.DEADLINE_EXCEEDED or _TIMED_OUT in error.message:
+    if error.code is StatusCode.DEADLINE_EXCEEDED:
         return status.timeout(error.message)
-    if error.code in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED):
-        return status.service_unavailable(error.message)
     return StatusError(500, "", error.message)
 
 

@@ -18,6 +18,7 @@ from apiserver.storage.etcd3_watch import Etcd3Watcher
 from apiserver.storage.interface import ListOptions, ListResult, Preconditions, UpdateFunction, WatchOptions
 from apiserver.storage.keys import collection_prefix, prefix_end
 from apiserver.storage.leases import LeaseManager
+from apiserver.storage.lost_answers import commit
 from apiserver.storage.options import ListPlan, parse_resource_version, plan_list
 from apiserver.storage.own_writes import OwnWrites
 from apiserver.storage.requests import conditional_delete, conditional_put, failure_kv, get_request
@@ -274,7 +275,7 @@ class Etcd3Storage:
     async def _txn(self, operation: str, resource: Resource, request: pb.TxnRequest) -> pb.TxnResponse:
         started = self.environment.clock.monotonic()
         try:
-            return await self.client.txn(request)
+            return await commit(self.client, self.environment.clock, request)
         except EtcdError as error:
             raise errors.from_etcd(error) from error
         finally:

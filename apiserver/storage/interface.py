@@ -184,7 +184,7 @@ up. When the object does not exist and `create` was allowed, it is called with a
 class Storage(Protocol):
     """Objects by key.
 
-    Methods raise `StatusError`: NotFound, AlreadyExists, Conflict, Expired, Timeout, ServiceUnavailable.
+    Methods raise `StatusError`: NotFound, AlreadyExists, Conflict, Expired, Timeout, or a 500 with the store's text.
     """
 
     async def create(self, resource: Resource, key: str, obj: dict[str, Any], *, ttl_seconds: int = 0) -> StoredObject:

@@ -33,6 +33,14 @@ _CODE_NAMES = {
     StatusCode.UNAUTHENTICATED: "Unauthenticated",
 }
 _KIND_NAMES = {Kind.UNARY: "unary", Kind.SERVER_STREAM: "server_stream", Kind.BIDI_STREAM: "bidi_stream"}
+_STREAMS = {
+    "/etcdserverpb.Watch/Watch": "watch",
+    "/etcdserverpb.Lease/LeaseKeepAlive": "lease-keepalive",
+}
+"""Streams whose failures etcd counts by these names."""
+
+_NO_FAILURES = frozenset({StatusCode.OK, StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED})
+
 _LABELS = ("grpc_method", "grpc_service", "grpc_type")
 
 CLIENT_VERSIONS_MAX = 64
@@ -134,8 +142,19 @@ class CallCounters:
             labels=("type", "client_api_version"),
             samples=self._client_requests.items(),
         )
+        yield counter(
+            "etcd_network_server_stream_failures_total", labels=("Type", "API"), samples=self._stream_failures()
+        )
         yield counter("etcd_network_client_grpc_received_bytes_total", self._received_bytes)
         yield counter("etcd_network_client_grpc_sent_bytes_total", self._sent_bytes)
+
+    def _stream_failures(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """Streams that ended otherwise than their client wanted; a row only where there were any, as etcd has it."""
+        for method, counts in self._counts.items():
+            name = _STREAMS.get(method.path)
+            failures = sum(count for code, count in counts.handled.items() if code not in _NO_FAILURES)
+            if name is not None and failures:
+                yield ("receive", name), failures
 
 
 def _method_labels(method: Method) -> tuple[str, str, str]:

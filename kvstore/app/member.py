@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kvstore.app.corruption_checks import CorruptionChecks
 from kvstore.app.options import Options
@@ -55,7 +57,13 @@ from kvstore.server.watch import WatchService
 from raft.errors import PeerPortError, RaftError
 from raft.wal import WAL
 
+if TYPE_CHECKING:
+    from raft.runtime.peer_stats import TransportStats
+
 __all__ = ["Member", "Options", "Services", "StartError", "start_member"]
+
+HAND_OVER_SECONDS = 2.0
+"""How long a leader that stops waits for the next one."""
 
 REMOVED_PAUSE_SECONDS = 1.0
 """How long a removed member stays, so that the others can learn of the removal from it."""
@@ -198,6 +206,16 @@ class Member:
         """The member's and the cluster's id."""
         return Identity(self.core.headers.member_id, self.core.headers.cluster_id)
 
+    @property
+    def network(self) -> TransportStats | None:
+        """Figures of the traffic with other members; None for a member that will always be alone."""
+        return self._consensus.network
+
+    @property
+    def late_heartbeats(self) -> int:
+        """Heartbeats of this member, as a leader, that went out more than one interval late."""
+        return self._consensus.late_heartbeats
+
     def client(self) -> InProcessClient:
         """A client of this member, without a network between."""
         services = self._services
@@ -246,6 +264,8 @@ class Member:
         Raises:
             EtcdError: that took longer than a request may.
         """
+        # Caught up first: of what is proposed while the leader's database is on its way nobody can tell what became.
+        await self.core.proposer.linearize()
         await self.publish()
         await self.core.proposer.linearize()
 
@@ -298,7 +318,9 @@ class Member:
         others = [voter.member_id for voter in core.membership.voters() if voter.member_id != core.headers.member_id]
         connected = [member_id for member_id in others if core.consensus.connected_seconds(member_id) is not None]
         if connected:
-            await core.consensus.transfer_leadership(max(connected, key=lambda member_id: matches.get(member_id, 0)))
+            with contextlib.suppress(TimeoutError, RaftError):  # whoever was to lead stops too, it may be
+                async with asyncio.timeout(HAND_OVER_SECONDS):
+                    await core.consensus.transfer_leadership(max(connected, key=lambda other: matches.get(other, 0)))
 
 
 async def start_member(
@@ -448,6 +470,7 @@ async def _assemble(
         request_timeout_seconds=options.request_timeout_seconds,
         sync=options.sync,
         on_sync=metrics.wal_fsync_seconds.observe,
+        on_round_trip=lambda peer_id, seconds: metrics.round_trip_seconds.of(f"{peer_id:x}").observe(seconds),
         on_fatal=lambda error: None if failed.done() else failed.set_exception(error),
     )
     consensus = await start_consensus(settings, machine, backend, environment)

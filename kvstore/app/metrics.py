@@ -3,8 +3,8 @@
 Left out is what does not exist here: the Go runtime (`go_*`, `promhttp_*`, `etcd_server_go_version`), the v2 store and
 the proxy, the parts of a bbolt commit (`etcd_debugging_disk_backend_commit_*`) and of a snapshot file (`etcd_snap_*`,
 `etcd_debugging_snap_save_*`), a pause for the index alone in compactions, the send loops of watches
-(`etcd_debugging_server_watch_send_loop_*`), which here do not wait for the network; heartbeats are not counted apart
-(`etcd_server_heartbeat_send_failures_total`), nor writes to the log apart from their sync (`etcd_disk_wal_write_*`).
+(`etcd_debugging_server_watch_send_loop_*`), which here do not wait for the network, and writes to the log
+apart from their sync (`etcd_disk_wal_write_*`).
 Everything is read when asked for; what must be measured where it happens is in `kvstore.server.metrics.MemberMetrics`.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kvstore.app.exposition import Family, counter, gauge, histogram, histograms
 from kvstore.app.features import FEATURES, stage
+from kvstore.app.network_metrics import network_families
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server.version import SERVER_VERSION
 
@@ -33,6 +34,7 @@ def member_families(member: Member) -> Iterator[Family]:
     yield from _compactions(member)
     yield from _leases(member)
     yield from _disk(member)
+    yield from network_families(member)
 
 
 def _server(member: Member) -> Iterator[Family]:
@@ -43,6 +45,7 @@ def _server(member: Member) -> Iterator[Family]:
     yield gauge("etcd_server_is_leader", core.consensus.is_leader)
     yield gauge("etcd_server_is_learner", own is not None and own.is_learner)
     yield counter("etcd_server_leader_changes_seen_total", metrics.leader_changes)
+    yield counter("etcd_server_heartbeat_send_failures_total", member.late_heartbeats)
     yield gauge("etcd_server_snapshot_apply_in_progress_total", metrics.snapshots_in_progress)
     yield counter("etcd_server_learner_promote_failures", labels=("Reason",), samples=metrics.promote_failures.items())
     yield counter("etcd_server_learner_promote_successes", metrics.promote_successes)

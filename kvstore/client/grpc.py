@@ -29,6 +29,11 @@ RECONNECT_BACKOFF_MS_MIN = 100
 RECONNECT_BACKOFF_MS_MAX = 2_000
 CONNECT_TIMEOUT_MS = 5_000  # gRPC's own minimum is 20 s, far too long to wait for a member that is gone
 
+PATIENCE_SECONDS = 5.0
+"""Several elections. Who has waited that long is told what is wrong."""
+REPEAT_PAUSE_SECONDS_MIN = 0.025
+REPEAT_PAUSE_SECONDS_MAX = 0.4
+
 # A key nobody writes: asking for it costs one index lookup, and the header carries the revision.
 _REVISION_PROBE_KEY = b"\x00"
 # What gRPC says when a request never left this process, so that even a write may be tried elsewhere.
@@ -55,13 +60,14 @@ class GrpcClient:
     """`Client` over one or more etcd endpoints.
 
     Calls go round the endpoints that are not known to be down. A call that never left this process is tried on the
-    others; a read also when the member that got it could not answer. A write that may have been applied is not
-    repeated: its `EtcdError(UNAVAILABLE)` reaches the caller, as from etcd's own client.
+    others, and then again for some seconds; a read also when the member that got it could not answer. A write that may
+    have been applied is not repeated: its `EtcdError(UNAVAILABLE)` reaches the caller, as from etcd's own client.
 
     Args:
         endpoints: `http://host:port`, `https://host:port`, `unix:///path`, `unixs:///path` or bare `host:port`.
         tls: for https endpoints; bare endpoints use TLS exactly when this is given.
         timeout_seconds: of each unary call; None waits for as long as the connection lives.
+        patience_seconds: how long what may be repeated is repeated.
         files: where certificates are read from.
     """
 
@@ -71,6 +77,7 @@ class GrpcClient:
         *,
         tls: ClientTLS | None = None,
         timeout_seconds: float | None = DEFAULT_TIMEOUT_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
         files: FileSystem | None = None,
     ) -> None:
         if not endpoints:
@@ -78,6 +85,7 @@ class GrpcClient:
         self._targets = [_target(endpoint, tls is not None) for endpoint in endpoints]
         self._tls = tls or ClientTLS()
         self._timeout_seconds = timeout_seconds
+        self._patience_seconds = patience_seconds
         self._files = files or RealFileSystem()
         self._endpoints: list[_Endpoint] | None = None
         self._next = 0
@@ -165,23 +173,26 @@ class GrpcClient:
     ) -> _Response:
         import grpc.aio
 
-        failure: EtcdError | None = None
-        for _ in self._targets:
+        loop = asyncio.get_running_loop()
+        give_up_seconds, pause_seconds = loop.time() + self._patience_seconds, REPEAT_PAUSE_SECONDS_MIN
+        tries = 0
+        while True:
             endpoint = self._pick()
+            tries += 1
             try:
                 response = await endpoint.unary(path, response_type)(request, timeout=self._timeout_seconds)
             except grpc.aio.AioRpcError as error:
                 failure = _etcd_error(error)
-                if not _may_go_elsewhere(failure, read_only):
-                    break
             except grpc.aio.UsageError:  # the channel was closed under this call
-                failure = EtcdError(StatusCode.UNAVAILABLE, _CLOSED)
-                break
+                raise EtcdError(StatusCode.UNAVAILABLE, _CLOSED) from None
             else:
                 assert isinstance(response, response_type)
                 return response
-        assert failure is not None
-        raise failure
+            if self._closed or not _may_go_elsewhere(failure, read_only) or loop.time() > give_up_seconds:
+                raise failure
+            if tries % len(self._targets) == 0:  # all of them had their turn
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, REPEAT_PAUSE_SECONDS_MAX)
 
     def _pick(self) -> _Endpoint:
         """The next endpoint whose connection has not just failed; any, when all have."""

@@ -199,6 +199,7 @@ class WatchStream:
         watcher = Watcher(self, watch_id or self._free_id(), key, end, start_revision or newest + 1)
         watcher.no_put, watcher.no_delete, watcher.previous = no_put, no_delete, previous
         watcher.progress_notify, watcher.fragment = progress_notify, fragment
+        watcher.start_revision = start_revision
         self.watchers[watcher.watch_id] = watcher
         self._hub._watchers.add(watcher)
         self._reply(WatchReply(watcher.watch_id, newest, created=True))
@@ -320,7 +321,7 @@ class WatchStream:
         if self._behind or self._ready:
             return []
         asked, self._progress_requests = self._progress_requests, 0
-        if not self.watchers or any(watcher.next_revision > newest + 1 for watcher in self.watchers.values()):
+        if not self.watchers or any(watcher.start_revision > newest for watcher in self.watchers.values()):
             return []
         return [WatchReply(NO_WATCH_ID, newest)] * asked
 
@@ -340,7 +341,7 @@ class WatchStream:
         for watcher in self.watchers.values():
             if not watcher.progress_notify:
                 continue
-            if watcher.quiet and watcher.synced and not watcher.queue and watcher.next_revision <= newest + 1:
+            if watcher.quiet and watcher.synced and not watcher.queue and watcher.start_revision <= newest:
                 self._reply(WatchReply(watcher.watch_id, newest))
             watcher.quiet = True
 

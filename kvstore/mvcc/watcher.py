@@ -29,6 +29,7 @@ class Watcher:
     """One watched range of one stream.
 
     Attributes:
+        start_revision: as the client gave it, 0 for what comes next. Progress is not spoken of before it is reached.
         next_revision: nothing below it is (or will again be) handed over.
         synced: whether it is fed from the writes themselves.
         queue: events that wait for the consumer; empty unless synced.
@@ -47,6 +48,7 @@ class Watcher:
         "queue",
         "queue_bytes",
         "quiet",
+        "start_revision",
         "stream",
         "synced",
         "watch_id",
@@ -57,6 +59,7 @@ class Watcher:
         self.watch_id = watch_id
         self.key = key
         self.end = end
+        self.start_revision = 0
         self.next_revision = next_revision
         self.synced = False
         self.no_put = False

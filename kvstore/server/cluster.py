@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kvstore.apply import IdNotFoundError, Member, MembershipChange, MembershipChangeKind
+from kvstore.errors import EtcdError
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.server import catalogue
 from kvstore.server.context import CallContext
@@ -87,9 +88,22 @@ class ClusterService:
         await self._require_admin(context)
 
         async def here() -> pb.MemberPromoteResponse:
-            return await self.promote_here(request)
+            return await self._promote(request)
 
         return await self._core.leader_calls.ask(MEMBER_PROMOTE, request, pb.MemberPromoteResponse, here)
+
+    async def _promote(self, request: pb.MemberPromoteRequest) -> pb.MemberPromoteResponse:
+        """The same as `promote_here`, counted where it was asked for."""
+        metrics = self._core.metrics
+        try:
+            response = await self.promote_here(request)
+        except EtcdError as error:
+            if error.message != catalogue.NOT_LEADER.text:
+                reason = (error.message,)
+                metrics.promote_failures[reason] = metrics.promote_failures.get(reason, 0) + 1
+            raise
+        metrics.promote_successes += 1
+        return response
 
     async def promote_here(self, request: pb.MemberPromoteRequest) -> pb.MemberPromoteResponse:
         """Promote, if this member leads.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kvstore.apply import CommittedEntry, Member, MembershipChange
 from kvstore.backend import LMDBBackend
 from kvstore.environment import Environment
 from kvstore.server.identity import Identity
 from kvstore.server.peers import PeerSettings
+
+if TYPE_CHECKING:
+    from raft.runtime.peer_stats import TransportStats
 
 __all__ = ["Consensus", "ConsensusSettings", "ReplicatedMachine", "RunningConsensus", "StartConsensus"]
 
@@ -78,6 +81,14 @@ class RunningConsensus(Consensus, Protocol):
     async def save_snapshot(self, index: int) -> None:
         """Everything up to `index` is safe elsewhere; the log may forget it, but for what others need to catch up."""
 
+    @property
+    def network(self) -> TransportStats | None:
+        """Figures of the traffic with other members; None for a member that will always be alone."""
+
+    @property
+    def late_heartbeats(self) -> int:
+        """Heartbeats of this member, as a leader, that went out more than one interval late."""
+
     async def stop(self) -> None:
         """Stop; what was not committed by now may be lost."""
 
@@ -104,8 +115,8 @@ class ReplicatedMachine(Protocol):
         as of then.
         """
 
-    def leadership_changed(self, is_leader: bool, term: int) -> None:
-        """This member began or ceased to lead, or heard of a new term."""
+    def leadership_changed(self, leader_id: int, is_leader: bool, term: int) -> None:
+        """Another member leads, this one perhaps; or nobody does (0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,7 @@ class ConsensusSettings:
         sync: whether the log is synced to disk before a write is acknowledged.
         on_fatal: called when the log can no longer be written.
         on_sync: called with the seconds each write to the log took until it was durable.
+        on_round_trip: called with a member's id and the seconds it took to answer.
     """
 
     identity: Identity
@@ -143,6 +155,7 @@ class ConsensusSettings:
     sync: bool
     on_fatal: Callable[[BaseException], None]
     on_sync: Callable[[float], None]
+    on_round_trip: Callable[[int, float], None]
 
 
 StartConsensus = Callable[[ConsensusSettings, ReplicatedMachine, LMDBBackend, Environment], Awaitable[RunningConsensus]]

@@ -18,6 +18,7 @@ from kvstore.apply import (
 )
 from kvstore.backend import KEY_BUCKET, LMDBBackend, LMDBFile
 from kvstore.mvcc import Histories, Lessor, Store, StoreError, WatchHub
+from kvstore.server import catalogue
 from kvstore.server.compactor import Compactor
 from kvstore.server.metrics import MemberMetrics
 from kvstore.server.snapshotter import Snapshotter
@@ -127,6 +128,8 @@ class LoggedMachine:
         if waiter is not None and not waiter.done():
             if refusal is not None:
                 waiter.set_exception(refusal)
+            elif change is None:  # raft has not taken it, for nobody would be left to vote
+                waiter.set_exception(catalogue.NOT_ENOUGH_STARTED_MEMBERS.error())
             else:
                 waiter.set_result(None)
         removes = change is not None and change.kind is MembershipChangeKind.REMOVE
@@ -135,10 +138,10 @@ class LoggedMachine:
 
     # --- leadership
 
-    def leadership_changed(self, is_leader: bool, term: int) -> None:
+    def leadership_changed(self, leader_id: int, is_leader: bool, term: int) -> None:
         """See `ReplicatedMachine.leadership_changed`."""
         self._headers.raft_term = max(self._headers.raft_term, term)
-        self._metrics.leader_changes += 1
+        self._metrics.leader_changes += leader_id != 0  # that it is lost is no leader seen
         if is_leader and not self._lessor.primary:
             self._lessor.promote(self._lease_grace_seconds)
         elif not is_leader and self._lessor.primary:

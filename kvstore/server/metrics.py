@@ -62,6 +62,7 @@ class MemberMetrics:
         request_seconds: by type and success.
         apply_seconds: by operation and success.
         range_seconds: by success.
+        round_trip_seconds: how long members took to answer, by member.
         promote_failures: promotions of learners that were refused, by reason.
         snapshots_in_progress: snapshots from the leader being installed.
     """
@@ -83,6 +84,7 @@ class MemberMetrics:
         self.range_seconds = HistogramFamily(0.0001, 2, 20)
         self.slow_applies = 0
         self.leader_changes = 0
+        self.round_trip_seconds = HistogramFamily(0.0001, 2, 16)
         self.events_sent = 0
         self.lease_granted = 0
         self.lease_revoked = 0

@@ -23,6 +23,7 @@ from raft.runtime import Driver, DriverConfig
 from raft.wire import ProtobufConfChangeCodec
 
 if TYPE_CHECKING:
+    from raft.runtime.peer_stats import TransportStats
     from raft.runtime.transport_grpc import GrpcTransport
 
 __all__ = ["RaftConsensus", "start_raft"]
@@ -97,6 +98,16 @@ class RaftConsensus:
     async def save_snapshot(self, index: int) -> None:
         """See `RunningConsensus.save_snapshot`. The state itself is in the database, so the snapshot has no data."""
         await self._driver.save_snapshot(index, b"")
+
+    @property
+    def network(self) -> TransportStats | None:
+        """See `RunningConsensus.network`."""
+        return None if self._transport is None else self._transport.stats
+
+    @property
+    def late_heartbeats(self) -> int:
+        """See `RunningConsensus.late_heartbeats`."""
+        return self._driver.late_heartbeats
 
     async def stop(self) -> None:
         """See `RunningConsensus.stop`."""
@@ -268,7 +279,7 @@ async def start_raft(
         on_fatal=settings.on_fatal,
         on_sync=settings.on_sync,
     )
-    driver.on_leader_change = lambda _: machine.leadership_changed(driver.is_leader, driver.term)
+    driver.on_leader_change = lambda leader_id: machine.leadership_changed(leader_id, driver.is_leader, driver.term)
     await driver.start()
     if driver.metadata != settings.identity.encode():
         await driver.stop()
@@ -298,4 +309,5 @@ def _transport(settings: ConsensusSettings, backend: LMDBBackend, environment: E
         is_removed=settings.peers.is_removed,
         advertise_urls=settings.peers.advertise_urls,
         on_removed=settings.peers.on_removed,
+        on_round_trip=settings.on_round_trip,
     )

@@ -51,6 +51,7 @@ class Driver:
         on_leader_change: called with the id of the new leader, 0 when there is none.
         on_fatal: called once with the error that ended the member.
         on_sync: called with the seconds that a write to the log took until it was durable.
+        late_heartbeats: heartbeats of this member, as a leader, that went out more than one interval late.
     """
 
     def __init__(
@@ -112,6 +113,8 @@ class Driver:
         self._failure: BaseException | None = None
         self._ticks = 0
         self._tick_timer: TimerHandle | None = None
+        self._ticked_at = 0.0
+        self.late_heartbeats = 0
         self._leader_id = NO_NODE
         self._leader_waiters: list[asyncio.Future[None]] = []
         self._storing: Ready | None = None
@@ -486,7 +489,11 @@ class Driver:
         if not self._running:
             return
         self._ticks += 1
+        now, before = self._environment.clock.monotonic(), self._ticked_at
+        self._ticked_at = now
         if not self._node.is_alone:
+            if now - before > 2 * self.config.tick_seconds and self._ticks > 1 and self._node.is_leader:
+                self.late_heartbeats += len(self._node.conf_state.members()) - 1
             self._enqueue(self._node.tick)
             if (
                 self._reads.has_unanswered

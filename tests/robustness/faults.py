@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from kvstore.errors import EtcdError
@@ -55,15 +55,15 @@ class Nemesis:
             Recorder(PROBES + number, self.history, [member.url]) for number, member in enumerate(self.cluster.members)
         ]
 
-    async def run(self, seconds: float) -> None:
-        """One fault after the other for so long, and every kind at least once."""
+    async def run(self, seconds: float, kinds: Sequence[str] = ()) -> None:
+        """One fault after the other for so long, and every kind, or each of `kinds`, at least once."""
         started = time.monotonic()
         rounds = 0
         try:
             while rounds == 0 or time.monotonic() - started < seconds:
-                kinds = list(FAULTS)
-                self.chance.shuffle(kinds)
-                for kind in kinds:
+                order = list(kinds or FAULTS)
+                self.chance.shuffle(order)
+                for kind in order:
                     if rounds and time.monotonic() - started >= seconds:
                         break
                     await self._one(kind)
@@ -73,7 +73,7 @@ class Nemesis:
 
     async def _one(self, kind: str) -> None:
         leader = await self.cluster.leader()
-        target = leader if "leader" in kind else self.chance.choice(self.cluster.others(leader))
+        target = leader if "leader" in kind else self.chance.choice(self.cluster.others(leader) or [leader])
         seconds, reset = self.chance.uniform(FAULT_SECONDS_MIN, FAULT_SECONDS_MAX), self.chance.random() < 0.5
         began = time.monotonic()
         mend = await FAULTS[kind](self, target)
@@ -175,6 +175,24 @@ class Nemesis:
             await self._try(target, "/etcdserverpb.Maintenance/MoveLeader", other.header.member_id)
         return None
 
+    async def kill_while_defragmenting(self, target: Member) -> _Mend:
+        """The database is being copied when the process dies."""
+        call = target.client._unary(
+            "/etcdserverpb.Maintenance/Defragment", pb.DefragmentRequest(), pb.DefragmentResponse
+        )
+        return await self._kill_during(target, call)
+
+    async def kill_while_compacting(self, target: Member) -> _Mend:
+        """Old revisions are being thrown away, up to the newest, when the process dies."""
+        return await self._kill_during(target, self.compact(target))
+
+    async def _kill_during(self, target: Member, work: Awaitable[object]) -> _Mend:
+        working = asyncio.ensure_future(work)
+        await asyncio.sleep(self.chance.uniform(0, 0.05))
+        await target.end(signal.SIGKILL)
+        await asyncio.gather(working, return_exceptions=True)
+        return lambda: self._restart(target)
+
     async def compact(self, target: Member) -> _Mend:
         """History is thrown away, as far as every watcher has seen it."""
         revision = self.watchers.revision
@@ -213,4 +231,6 @@ FAULTS: dict[str, Callable[[Nemesis, Member], Awaitable[_Mend]]] = {
     "break connections": Nemesis.break_connections,
     "hand over by leader": Nemesis.hand_over,
     "compact": Nemesis.compact,
+    "kill while defragmenting": Nemesis.kill_while_defragmenting,
+    "kill while compacting": Nemesis.kill_while_compacting,
 }

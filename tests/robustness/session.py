@@ -65,8 +65,10 @@ class Report:
         return "\n".join(lines)
 
 
-async def run(directory: Path, *, seed: int, seconds: float, size: int = 3, clients: int = 6) -> Report:
-    """Faults over a cluster under load."""
+async def run(
+    directory: Path, *, seed: int, seconds: float, size: int = 3, clients: int = 6, kinds: Sequence[str] = ()
+) -> Report:
+    """Faults over a cluster under load; see `Nemesis.run`."""
     history = History()
     async with Cluster(directory, FLAGS) as cluster:
         await cluster.start(size)
@@ -76,7 +78,7 @@ async def run(directory: Path, *, seed: int, seconds: float, size: int = 3, clie
         traffic.start()
         watchers.start()
         try:
-            await nemesis.run(seconds)
+            await nemesis.run(seconds, kinds)
         finally:
             await traffic.stop()
         problems = await finish(cluster, history, watchers)

@@ -31,7 +31,7 @@ class Watchers:
             _Watcher(WatchLog(f"all on {member.name}", PREFIX, PREFIX_END, previous=True), member, history)
             for member in members
         ]
-        first, *_, last = members
+        first, last = members[0], members[-1]
         for log, member in (
             (WatchLog(f"puts on {first.name}", PREFIX, PREFIX_END, no_delete=True), first),
             (WatchLog(f"deletes on {last.name}", PREFIX, PREFIX_END, no_put=True, previous=True), last),

@@ -81,13 +81,13 @@ class MemberProcess:
         """How long the log is now, for `logged`."""
         return len(self.log)
 
-    async def logged(self, message: str, since: int = 0, **fields: Any) -> LogLine:
-        """The first line after a mark whose message begins so and that has these fields, which may be to come."""
+    async def logged(self, message: str, since: int = 0, having: str = "") -> LogLine:
+        """The first line after a mark whose message begins so, and has something in it; it may be to come."""
         found: list[LogLine] = []
 
         def look() -> bool:
             lines = self.log[since:]
-            found[:] = [line for line in lines if line["msg"].startswith(message) and fields.items() <= line.items()]
+            found[:] = [line for line in lines if line["msg"].startswith(message) and having in line["msg"]]
             return bool(found) or not self.is_running
 
         def wait() -> None:

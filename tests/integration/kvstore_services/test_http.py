@@ -37,9 +37,9 @@ ALERTS = {
 
 NOT_HERE = re.compile(
     r"(go|promhttp|etcd_snap|etcd_debugging_(store|snap|disk)|etcd_grpc_proxy|etcd_network_snapshot)_.*"
-    r"|etcd_server_go_version|etcd_server_heartbeat_send_failures_total|etcd_disk_wal_write_bytes_total"
+    r"|etcd_server_go_version|etcd_disk_wal_write_bytes_total"
     r"|etcd_debugging_mvcc_(index_compaction_pause_duration_milliseconds|range_total)"
-    r"|etcd_network_(peer|known|active|disconnected).*"
+    r"|etcd_network_(peer|active|disconnected).*"
 )
 """What etcd has and mini-etcd has not; see `kvstore.app.metrics`. `etcd_debugging_mvcc_range_total` went with 3.6."""
 

@@ -10,6 +10,7 @@ from raft.core import (
     ConfChangeV2,
     Config,
     ConfState,
+    EntryType,
     Message,
     MessageType,
     RawNode,
@@ -144,3 +145,42 @@ def test_too_much_waiting_is_refused_and_not_numbered() -> None:
         queue.add_conf_change(ConfChangeV2())
     with pytest.raises(ProposalDroppedError, match="waiting"):
         queue.add_conf_change(ConfChangeV2())
+
+
+def test_changes_that_a_change_of_leader_has_lost() -> None:
+    node, queue = make_node(), ProposalQueue(1000, 1000)
+    waiting = queue.add_conf_change(ConfChangeV2())
+    assert not waiting.lost_before(99)  # it waits for a leader
+    follow(node, 2)
+    queue.drain(node)
+    assert not queue.has_changes
+    assert [waiting.lost_before(term) for term in (1, 2, 3)] == [False, False, True]
+    later = queue.add_conf_change(ConfChangeV2())
+    follow(node, 4)
+    queue.drain(node)
+    queue.restored(3)  # may have the first one in it
+    assert not waiting.lost_before(5)
+    assert later.lost_before(5)
+
+
+def test_a_leader_keeps_changes_until_the_one_before_is_applied() -> None:
+    config = Config(id=1, random_below=lambda limit: 0, codec=ProtobufConfChangeCodec(), pre_vote=False)
+    node, queue = RawNode(config, snapshot=Snapshot(1, 1, ConfState((1,)))), ProposalQueue(1000, 1000)
+    node.campaign()
+    changes = [queue.add_conf_change(ConfChange(ConfChangeType.ADD_LEARNER_NODE, number)) for number in (2, 3)]
+    seen = []
+    for _ in range(10):
+        queue.drain(node)
+        while node.has_ready:
+            ready = node.ready()
+            if ready.must_sync:
+                node.persisted()
+            for entry in ready.committed_entries:
+                if entry.type is not EntryType.NORMAL:
+                    change = config.codec.decode(entry)
+                    node.apply_conf_change(change)
+                    seen += [part.node_id for part in change.changes]
+                node.applied(entry.index)
+    assert seen == [2, 3]
+    assert all(change.term == node.term for change in changes)
+    assert node.conf_state.learners == (2, 3)

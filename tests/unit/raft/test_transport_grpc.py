@@ -60,6 +60,68 @@ async def test_a_removed_member_is_turned_away() -> None:
         assert not inbox2.messages
 
 
+async def test_a_removed_member_learns_of_it_at_once() -> None:
+    removed: set[int] = set()
+    told: list[bool] = []
+    first = make(1, on_removed=lambda: told.append(True))
+    second = make(2, is_removed=removed.__contains__)
+    async with running(first, second) as (_, inbox2):
+        first.send([heartbeat(1, 2), append(1, 2, b"a")])
+        await inbox2.until(lambda: len(inbox2.messages) == 2)
+        assert not told
+        removed.add(1)
+        await second.remove_peer(1)  # ends the streams that are open
+        await eventually(lambda: told)
+        assert second.peer_ids() == set()
+        assert first.peer_ids() == {2}
+
+
+async def test_a_refusal_is_logged_once_and_again_after_a_call_that_was_let_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    removed = {1}
+
+    def lines() -> int:
+        return sum("is refused" in record.getMessage() for record in caplog.records)
+
+    first, second = make(1), make(2, is_removed=removed.__contains__)
+    async with running(first, second) as (_, inbox2):
+        await eventually(lambda: second.stats.rejected >= 6)
+        assert lines() == 1
+        removed.clear()
+        await eventually(lambda: first.connected_since(2) is not None)
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: bool(inbox2.messages))
+        rejected = second.stats.rejected
+        removed.add(1)
+        await second.remove_peer(1)
+        await eventually(lambda: second.stats.rejected >= rejected + 4)
+        assert lines() == 2
+
+
+async def test_a_member_that_is_not_known_introduces_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+    first, second = make(1, (url,), advertise_urls=(url,)), make(2)
+    async with running(first) as (inbox1,), running(second) as (inbox2,):
+        await first.add_peer(2, second.urls)
+        assert second.peer_ids() == set()
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: bool(inbox2.messages))
+        assert second.peer_ids() == {1}
+        second.send([heartbeat(2, 1)])
+        await inbox1.until(lambda: bool(inbox1.messages))
+
+
+async def test_a_member_that_introduces_itself_badly_is_heard_all_the_same() -> None:
+    first, second = make(1, advertise_urls=("nonsense", "http://")), make(2)
+    async with running(first) as (_,), running(second) as (inbox2,):
+        await first.add_peer(2, second.urls)
+        first.send([heartbeat(1, 2)])
+        await inbox2.until(lambda: bool(inbox2.messages))
+        assert second.peer_ids() == set()
+
+
 async def test_a_member_at_an_outdated_address_is_not_connected_to() -> None:
     first, second = make(1), make(2)
     async with running(first, second) as (inbox1, inbox2):

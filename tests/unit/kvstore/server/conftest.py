@@ -36,6 +36,9 @@ class FakeConsensus:
         self.term = 2
         self.snapshots: list[int] = []
         self.is_leader = True
+        self.progress: dict[int, int] = {}  # of other members' logs
+        self.connected: dict[int, float] = {}  # for how many seconds
+        self.peer_answers: dict[str, bytes] = {}  # by method
         for founder in settings.founders:
             self.commit_index += 1
             added = MembershipChange(MembershipChangeKind.ADD, founder)
@@ -65,13 +68,15 @@ class FakeConsensus:
         return lambda term: False
 
     def matches(self) -> dict[int, int] | None:
-        return {self._settings.identity.member_id: self.commit_index} if self.is_leader else None
+        return {self._settings.identity.member_id: self.commit_index, **self.progress} if self.is_leader else None
 
     def connected_seconds(self, member_id: int) -> float | None:
-        return None
+        return self.connected.get(member_id)
 
     async def call_peer(self, member_id: int, method: str, request: bytes, timeout_seconds: float) -> bytes:
-        raise EtcdError(StatusCode.UNAVAILABLE, "there are no peers")
+        if method not in self.peer_answers:
+            raise EtcdError(StatusCode.UNAVAILABLE, "there are no peers")
+        return self.peer_answers[method]
 
     def commit(self) -> None:
         self._scheduled = False
@@ -92,6 +97,9 @@ class FakeConsensus:
     async def transfer_leadership(self, target_id: int) -> None:
         assert target_id == self.leader_id
 
+    network = None
+    late_heartbeats = 0
+
     async def save_snapshot(self, index: int) -> None:
         self.snapshots.append(index)
 
@@ -106,7 +114,7 @@ async def start_fake(
         # A member knows itself by its log.
         WAL.create(environment.files, settings.wal_path, settings.identity.encode(), segment_bytes=4096).close()
     fake = FakeConsensus(settings, machine)
-    machine.leadership_changed(True, fake.term)
+    machine.leadership_changed(fake.leader_id, True, fake.term)
     return fake
 
 
