@@ -6,7 +6,7 @@ HTTP server underneath.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["ANONYMOUS", "Filter", "Handler", "Request", "RequestInfo", "Response", "UserInfo"]
@@ -59,9 +59,11 @@ class Request:
         read_body: reads the body once, bounded; raises `StatusError` 413 beyond the limit in bytes given.
         disconnected: resolves when the client has gone away.
         info, user: set by their filters.
+        impersonator: who really asks, when that is somebody other than `user`.
         warnings: texts for `Warning: 299` headers, in order.
         annotations: audit annotations.
         trace: called with the name of each stage as it is entered; None costs nothing.
+        header_list: every header as it came, names in lower case; for the few that may come several times.
     """
 
     method: str
@@ -81,6 +83,15 @@ class Request:
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     trace: Callable[[str], None] | None = None
+    header_list: Sequence[tuple[bytes, bytes]] = ()
+    impersonator: UserInfo | None = None
+
+    def header_values(self, name: str) -> list[str]:
+        """All values of a header, whose name is given in lower case, in order."""
+        if name not in self.headers:
+            return []
+        wanted = name.encode("latin-1")
+        return [value.decode("latin-1") for key, value in self.header_list if key == wanted] or [self.headers[name]]
 
     def parameter(self, name: str) -> str:
         """The first value of a query parameter, or the empty string."""

@@ -12,13 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apiserver.api.metatime import parse_duration
+from apiserver.app.authentication_options import AuthenticationOptions, add_authentication_flags
+from apiserver.app.flag_values import OptionsError, Pairs, boolean, duration, pairs, words
 
 __all__ = ["STORE_FLAGS", "Options", "OptionsError", "parse_options"]
 
 AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
 ADMISSION_PLUGINS = ("NamespaceLifecycle",)
 DEFAULT_ADMISSION_PLUGINS = ("NamespaceLifecycle",)
+CONTROLLERS = (
+    "clusterrole-aggregation-controller",
+    "namespace-controller",
+    "root-ca-certificate-publisher-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+)
 
 STORE_FLAGS = (
     "name",
@@ -59,12 +67,8 @@ _STORE_SWITCHES = (
 )
 
 
-class OptionsError(Exception):
-    """A flag's value cannot be used; the text says which and why."""
-
-
 @dataclass(slots=True)
-class Options:
+class Options(AuthenticationOptions):
     """Everything a server can be told. Durations in seconds; the names are the flags'.
 
     Attributes:
@@ -78,7 +82,6 @@ class Options:
     external_hostname: str = ""
     tls_cert_file: str = ""
     tls_private_key_file: str = ""
-    client_ca_file: str = ""
     cert_dir: str = ""
     etcd_servers: tuple[str, ...] = ()
     etcd_cafile: str = ""
@@ -90,7 +93,6 @@ class Options:
     runtime_config: dict[str, str] = field(default_factory=dict)
     service_cluster_ip_range: str = "10.0.0.0/24"
     service_node_port_range: tuple[int, int] = (30000, 32767)
-    anonymous_auth: bool = True
     authorization_mode: tuple[str, ...] = ("AlwaysAllow",)
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
@@ -98,6 +100,7 @@ class Options:
     max_mutating_requests_inflight: int = 200
     request_timeout: float = 60.0
     min_request_timeout: float = 1800.0
+    controllers: tuple[str, ...] = ("*",)
     verbosity: int = 0
 
     @property
@@ -105,6 +108,12 @@ class Options:
         """The plugins in effect, in the order in which they run."""
         chosen = {*DEFAULT_ADMISSION_PLUGINS, *self.enable_admission_plugins} - set(self.disable_admission_plugins)
         return tuple(name for name in ADMISSION_PLUGINS if name in chosen)
+
+    def runs(self, controller: str) -> bool:
+        """Whether a controller is switched on; what is named counts before `*`."""
+        if f"-{controller}" in self.controllers:
+            return False
+        return controller in self.controllers or "*" in self.controllers
 
     def check(self) -> None:
         """Raise `OptionsError` for values that cannot be right together."""
@@ -116,6 +125,9 @@ class Options:
             raise OptionsError("--etcd-certfile and --etcd-keyfile must be given together")
         if self.store_flags:
             self._check_store_flags()
+        self.check_authentication()
+        named = [name.removeprefix("-") for name in self.controllers if name != "*"]
+        _check_known("--controllers", named, CONTROLLERS)
         _check_known("--authorization-mode", self.authorization_mode, AUTHORIZATION_MODES)
         _check_known("--enable-admission-plugins", self.enable_admission_plugins, ADMISSION_PLUGINS)
         _check_known("--disable-admission-plugins", self.disable_admission_plugins, ADMISSION_PLUGINS)
@@ -158,45 +170,11 @@ def parse_options(arguments: Sequence[str]) -> Options:
     return options
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.split(",") if word)
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in ("1", "t", "true"):
-        return True
-    if text.lower() in ("0", "f", "false"):
-        return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text) / 1e9
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error} (examples: 30s, 5m, 1h30m)") from error
-
-
-def _pairs(text: str) -> dict[str, str]:
-    pairs = {}
-    for word in _words(text):
-        name, _, value = word.partition("=")
-        pairs[name] = value or "true"
-    return pairs
-
-
 def _port_range(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)-(\d+)", text)
     if not match or not 0 < int(match[1]) <= int(match[2]) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port range such as 30000-32767")
     return int(match[1]), int(match[2])
-
-
-class _Pairs(argparse.Action):
-    """A flag of pairs that may be given several times."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **values})
 
 
 DESCRIPTION = """\
@@ -241,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
             attribute = name.replace("-", "_")
             default = getattr(defaults, attribute)
             shown = f" (default {_shown(default)})" if default not in ("", (), None, {}) else ""
-            if kind is _boolean:
+            if kind is boolean:
                 more.update(nargs="?", const=True, metavar="true|false")
             else:
                 more.setdefault("metavar", metavar or "VALUE")
@@ -268,40 +246,47 @@ def _parser() -> argparse.ArgumentParser:
         "where our own CA and its certificates are, or are made; several servers may share one (default DATA_DIR/pki)",
         "DIR",
     )
-    flag("request-timeout", _duration, "longest a request other than a watch may take", "DURATION")
-    flag("min-request-timeout", _duration, "shortest a watch is served; picked at random up to twice this", "DURATION")
+    flag("request-timeout", duration, "longest a request other than a watch may take", "DURATION")
+    flag("min-request-timeout", duration, "shortest a watch is served; picked at random up to twice this", "DURATION")
     flag("max-requests-inflight", int, "reads under way at once; more get 429; 0 for no limit", "N")
     flag("max-mutating-requests-inflight", int, "writes under way at once; more get 429; 0 for no limit", "N")
 
     flag = group("etcd")
-    flag("etcd-servers", _words, "use this etcd v3 instead of the embedded store", "URL[,URL]")
+    flag("etcd-servers", words, "use this etcd v3 instead of the embedded store", "URL[,URL]")
     flag("etcd-cafile", str, "CA of the etcd servers", "FILE")
     flag("etcd-certfile", str, "client certificate for etcd", "FILE")
     flag("etcd-keyfile", str, "its private key", "FILE")
-    flag("etcd-compaction-interval", _duration, "how often history is compacted; 0 never", "DURATION")
-    flag("event-ttl", _duration, "how long events are kept", "DURATION")
+    flag("etcd-compaction-interval", duration, "how often history is compacted; 0 never", "DURATION")
+    flag("event-ttl", duration, "how long events are kept", "DURATION")
 
     flag = group("API enablement")
     flag(
         "runtime-config",
-        _pairs,
+        pairs,
         "switch API versions or resources on and off: api/all=true, api/beta=true, GROUP/VERSION[/RESOURCE]=true",
         "KEY=VALUE[,…]",
-        action=_Pairs,
+        action=Pairs,
     )
     flag("service-cluster-ip-range", str, "CIDR of Service cluster IPs", "CIDR")
     flag("service-node-port-range", _port_range, "ports for NodePort Services", "FROM-TO")
 
     flag = group("authentication")
-    flag("client-ca-file", str, "CA bundle for client certificates, beside our own CA", "FILE")
-    flag("anonymous-auth", _boolean, "let requests without credentials be system:anonymous")
+    add_authentication_flags(flag)
 
     flag = group("authorization")
-    flag("authorization-mode", _words, f"authorizers in order; of {', '.join(AUTHORIZATION_MODES)}", "MODE[,MODE]")
+    flag("authorization-mode", words, f"authorizers in order; of {', '.join(AUTHORIZATION_MODES)}", "MODE[,MODE]")
 
     flag = group("admission")
-    flag("enable-admission-plugins", _words, f"plugins beside the default ones; of {', '.join(ADMISSION_PLUGINS)}", "…")
-    flag("disable-admission-plugins", _words, "default plugins to leave out", "…")
+    flag("enable-admission-plugins", words, f"plugins beside the default ones; of {', '.join(ADMISSION_PLUGINS)}", "…")
+    flag("disable-admission-plugins", words, "default plugins to leave out", "…")
+
+    flag = group("controllers")
+    flag(
+        "controllers",
+        words,
+        f"controllers to run: * for all, NAME to have one, -NAME to leave one out; of {', '.join(CONTROLLERS)}",
+        "NAME[,NAME]",
+    )
 
     section = parser.add_argument_group("misc")
     section.add_argument("-v", "--v", dest="verbosity", type=int, metavar="LEVEL", help="log verbosity (default 0)")

@@ -16,28 +16,30 @@ from apiserver.admission import AdmissionChain
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.api.scheme import Resource, Scheme, load_scheme
 from apiserver.api.status import StatusError
+from apiserver.app.authentication import Authentication
 from apiserver.app.authorization import Authorization
 from apiserver.app.bootstrap import Bootstrap
 from apiserver.app.bootstrap_rbac import RBACBootstrap
 from apiserver.app.certificates import PKI, default_hosts, ensure_pki
+from apiserver.app.controllers import Controllers
 from apiserver.app.internal_writes import LOOPBACK_USER, InternalWriter
 from apiserver.app.kubeconfig import write_admin_kubeconfig
 from apiserver.app.options import Options
 from apiserver.app.runtime_config import RuntimeConfigError, enabled_resources
 from apiserver.app.server_endpoints import ServerEndpoints
-from apiserver.authn import AnonymousAuthenticator, UnionAuthenticator, X509Authenticator
-from apiserver.authz.following import Follower
-from apiserver.authz.rbac import GROUP as RBAC_GROUP
+from apiserver.authn.service_accounts.tokens import TokenIssuer
 from apiserver.codec import Codec
-from apiserver.controllers import ClusterRoleAggregation, NamespaceController
 from apiserver.endpoints.discovery import Discovery
 from apiserver.endpoints.documents import document_handler
 from apiserver.endpoints.health import HealthCheck, health_handlers
 from apiserver.endpoints.metrics import Metrics
+from apiserver.endpoints.openid import KEYS_PATH, openid_handlers
 from apiserver.endpoints.resource import resource_handler
 from apiserver.endpoints.responses import Responder
 from apiserver.endpoints.router import Router
 from apiserver.endpoints.scope import Server
+from apiserver.endpoints.token_requests import TokenRequests
+from apiserver.endpoints.token_reviews import TokenReviewer
 from apiserver.endpoints.version import version_handler
 from apiserver.endpoints.version_info import GIT_VERSION, version_info
 from apiserver.filters import ChainOptions, build_handler_chain
@@ -137,12 +139,13 @@ class APIServer:
         await _taken(bootstrap.before_serving())
         await _taken(RBACBootstrap(stores, self._writer, self._context).run())
         await _taken(self._authorization.start(self._run))
-        handler = self._handler(codec, enabled, stores, client, metrics)
+        authentication = self._authentication(pki)
+        handler = self._handler(codec, enabled, stores, client, metrics, authentication)
         self._http = await self._listen(handler, pki)
         await _taken(bootstrap.service(self._http.port))
         await self._publish(stores, cacher, client, self._http.port)
         write_admin_kubeconfig(self.kubeconfig, self.url, pki, self.environment.files)
-        self._start_controllers(stores)
+        self._start_controllers(stores, authentication.issuer, pki)
 
     # Files and the store
 
@@ -238,19 +241,14 @@ class APIServer:
         if shared:
             self._run(endpoints.run(), "server-endpoints")
 
-    def _start_controllers(self, stores: Stores) -> None:
-        """Those whose resource is not switched off by --runtime-config."""
-        clock = self.environment.clock
-        namespaces = stores.find("", "v1", "namespaces")
-        if namespaces is not None:
-            controller = NamespaceController(namespaces, partial(_namespaced_stores, stores), self._context, clock)
-            self._run(controller.run(), "namespace-controller")
-        roles = stores.find(RBAC_GROUP, "v1", "clusterroles")
-        if roles is not None:
-            aggregation = ClusterRoleAggregation(roles, self._context)
-            follower = Follower(self._reader.follow, clock, [(RBAC_GROUP, "clusterroles")], aggregation)
-            self._run(follower.run(), "clusterrole-follower")
-            self._run(aggregation.run(), "clusterrole-aggregation")
+    def _start_controllers(self, stores: Stores, issuer: TokenIssuer, pki: PKI) -> None:
+        with self.environment.files.open(pki.ca_cert, "rb") as file:
+            ca_bundle = file.read()
+        controllers = Controllers(
+            self.options, stores, self._writer, self._context, self.environment.clock, issuer, ca_bundle, self._reader
+        )
+        for name, work in controllers.running():
+            self._run(work, name)
 
     def _run(self, work: Awaitable[None], name: str) -> None:
         """Run something beside the requests until the server stops."""
@@ -268,7 +266,13 @@ class APIServer:
     # Serving
 
     def _handler(
-        self, codec: Codec, enabled: Callable[[Resource], bool], stores: Stores, client: Client, metrics: Metrics
+        self,
+        codec: Codec,
+        enabled: Callable[[Resource], bool],
+        stores: Stores,
+        client: Client,
+        metrics: Metrics,
+        authentication: Authentication,
     ) -> Handler:
         options, environment, scheme = self.options, self.environment, codec.scheme
         authorizer = self._authorization.authorizer
@@ -286,20 +290,26 @@ class APIServer:
             rules=authorizer,
             component_checks=(HealthCheck("etcd-0", etcd.check),),
             min_request_timeout_seconds=options.min_request_timeout,
+            token_requests=TokenRequests(
+                authentication.issuer,
+                options.audiences,
+                int(options.service_account_max_token_expiration),
+                options.service_account_extend_token_expiration,
+            ),
+            token_reviewer=TokenReviewer(authentication.tokens, options.audiences),
         )
         discovery = Discovery(scheme, enabled)
         router = Router(partial(_find_resource, api, stores), discovery.serves)
         _add_documents(router, scheme, enabled, discovery)
         for path, checks in _health_checks(etcd).items():
             router.add_paths(health_handlers(path, checks, metrics.observe_health))
+        router.add_paths(openid_handlers(options.service_account_issuer[0], self._keys_url, authentication.key_set))
         router.add_path("/metrics", metrics.handler)
         router.add_path("/metrics/slis", metrics.slis_handler)
         return build_handler_chain(
             router,
             environment=environment,
-            authenticator=UnionAuthenticator(
-                [X509Authenticator()], AnonymousAuthenticator() if self._anonymous_allowed() else None
-            ),
+            authenticator=authentication.authenticator,
             authorizer=authorizer,
             write_error=responder.error,
             observe_in_flight=metrics.observe_in_flight,
@@ -308,9 +318,21 @@ class APIServer:
             ),
         )
 
-    def _anonymous_allowed(self) -> bool:
-        """As kube-apiserver: who may do everything must not be nobody."""
-        return self.options.anonymous_auth and "AlwaysAllow" not in self.options.authorization_mode
+    def _authentication(self, pki: PKI) -> Authentication:
+        try:
+            return Authentication(self.options, self.environment, pki.service_account_key, self._reader)
+        except OSError as error:
+            raise StartError(f"cannot read what authentication needs: {_reason(error)}") from error
+        except ValueError as error:
+            raise StartError(str(error)) from error
+
+    def _keys_url(self) -> str:
+        """Where the keys of service-account tokens can be fetched."""
+        options = self.options
+        host = options.external_hostname or advertise_address(options)
+        assert self._http is not None, "not started"
+        host = f"[{host}]" if ":" in host else host
+        return options.service_account_jwks_uri or f"https://{host}:{self._http.port}{KEYS_PATH}"
 
     def _plugins(self, stores: Stores) -> list[NamespaceLifecycle]:
         namespaces = stores.find("", "v1", "namespaces")
@@ -381,17 +403,6 @@ def advertise_address(options: Options) -> str:
 def _find_resource(api: Server, stores: Stores, group: str, version: str, plural: str) -> Handler | None:
     resource = stores.resource(group, version, plural)
     return resource_handler(api, resource) if resource is not None else None
-
-
-def _namespaced_stores(stores: Stores) -> list[Store]:
-    """One store for each namespaced kind of object that is kept, in the first version served."""
-    found: dict[str, Store] = {}
-    for resource in stores.scheme.resources():
-        if resource.namespaced and not resource.is_virtual and resource.storage_prefix not in found:
-            store = stores.find(resource.group, resource.version, resource.plural)
-            if store is not None:
-                found[resource.storage_prefix] = store
-    return list(found.values())
 
 
 def _add_documents(router: Router, scheme: Scheme, enabled: Callable[[Resource], bool], discovery: Discovery) -> None:

@@ -18,6 +18,7 @@ from apiserver.endpoints.reviews import review_handler
 from apiserver.endpoints.router import method_not_allowed, no_such_resource
 from apiserver.endpoints.scale import scale_handlers
 from apiserver.endpoints.scope import Scope, Server
+from apiserver.endpoints.token_requests import token_handler
 from apiserver.endpoints.updating import update_handler
 from apiserver.endpoints.version import KUBERNETES_MINOR
 from apiserver.endpoints.watching import watch_handler
@@ -137,6 +138,8 @@ def _subresource_handlers(scope: Scope) -> dict[str, Handler]:
         return {"create": binding_handler(scope, scope.resource)}
     if name == "eviction":
         return {"create": eviction_handler(scope, server.stores.find("policy", "v1", "poddisruptionbudgets"))}
+    if name == "token" and server.token_requests is not None:
+        return {"create": token_handler(scope, server.token_requests)}
     if name == "log":
         return {"get": log_handler(scope)}
     if name in ("attach", "exec", "portforward"):

@@ -17,6 +17,7 @@ from apiserver.endpoints.decoding import decode_object
 from apiserver.endpoints.negotiation import negotiate
 from apiserver.endpoints.options import write_options
 from apiserver.endpoints.scope import MAX_BODY_BYTES, Server
+from apiserver.endpoints.users import user_dict
 from apiserver.registry.interface import Object
 from apiserver.request import Handler, Request, Response, UserInfo
 
@@ -39,6 +40,8 @@ def review_handler(server: Server, resource: Resource, rules: RuleResolver | Non
         ("authorization.k8s.io", "localsubjectaccessreviews"): _may_somebody(authorizer, "LocalSubjectAccessReview"),
         ("authorization.k8s.io", "selfsubjectrulesreviews"): _what_may_i(rules),
     }
+    if server.token_reviewer is not None:
+        answers["authentication.k8s.io", "tokenreviews"] = server.token_reviewer.answer
     answer = answers.get((resource.group, resource.plural))
     return _handler(server, resource, answer) if answer is not None else None
 
@@ -79,14 +82,8 @@ def _handler(server: Server, resource: Resource, answer: _Answer) -> Handler:
 
 def _who_am_i(server: Server) -> _Answer:
     async def answer(request: Request, obj: Object) -> Object:
-        user = request.user
-        info: dict[str, Any] = {"username": user.name, "groups": list(user.groups)}
-        if user.uid:
-            info["uid"] = user.uid
-        if user.extra:
-            info["extra"] = {key: list(values) for key, values in user.extra}
         now = format_time(int(server.environment.clock.now()))
-        return {**obj, "metadata": {"creationTimestamp": now}, "status": {"userInfo": info}}
+        return {**obj, "metadata": {"creationTimestamp": now}, "status": {"userInfo": user_dict(request.user)}}
 
     return answer
 

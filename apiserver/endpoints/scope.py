@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apiserver.admission import AdmissionChain, Attributes, Operation
 from apiserver.api.scheme import Resource
@@ -13,11 +13,15 @@ from apiserver.codec import Codec, Kind
 from apiserver.endpoints.health import HealthCheck
 from apiserver.endpoints.metrics import Metrics
 from apiserver.endpoints.responses import Responder
+from apiserver.endpoints.token_reviews import TokenReviewer
 from apiserver.registry.interface import Object, OperationContext, Reader
 from apiserver.registry.store import Store, Validation
 from apiserver.registry.stores import Stores
 from apiserver.request import Request
 from kvstore.environment import Environment
+
+if TYPE_CHECKING:
+    from apiserver.endpoints.token_requests import TokenRequests
 
 __all__ = ["MAX_BODY_BYTES", "Scope", "Server"]
 
@@ -32,6 +36,8 @@ class Server:
         stores: of all resources that are served.
         reader: other objects, for strategies and subresources.
         rules: lists what somebody may do, for SelfSubjectRulesReview; None when no authorizer can.
+        token_requests: how tokens of service accounts are made; None when they are not.
+        token_reviewer: answers TokenReviews; None when nothing here knows tokens.
         component_checks: what `componentstatuses` shows, e.g. `etcd-0`.
         min_request_timeout_seconds: `--min-request-timeout`: watches without a timeout of their own end after one to
             two times this.
@@ -47,6 +53,8 @@ class Server:
     metrics: Metrics
     rules: RuleResolver | None = None
     component_checks: tuple[HealthCheck, ...] = ()
+    token_requests: TokenRequests | None = None
+    token_reviewer: TokenReviewer | None = None
     min_request_timeout_seconds: float = 1800.0
 
 

@@ -11,6 +11,7 @@ from apiserver.endpoints.responses import ErrorWriter
 from apiserver.filters.authentication import with_authentication
 from apiserver.filters.authorization import with_authorization
 from apiserver.filters.deadline import REQUEST_TIMEOUT_SECONDS, with_deadline
+from apiserver.filters.impersonation import with_impersonation
 from apiserver.filters.max_in_flight import MAX_MUTATING_IN_FLIGHT, MAX_READS_IN_FLIGHT, with_max_in_flight
 from apiserver.filters.panic_recovery import with_panic_recovery
 from apiserver.filters.request_info import RequestInfoFactory, with_request_info
@@ -44,12 +45,13 @@ def build_handler_chain(
     """Wrap the API in its filters (k8s.io/apiserver `server/config.go: DefaultBuildHandlerChain`).
 
     Read it from the bottom: the last line is what a request meets first. A filter answers, refuses by raising a
-    `StatusError`, or passes on. Nothing of a body is read before the request is authorized. Auditing and impersonation
-    belong between authentication and the limit on requests in flight.
+    `StatusError`, or passes on. Nothing of a body is read before the request is authorized. Auditing
+    belongs between authentication and impersonation.
     """
     options = options or ChainOptions()
     chain = with_authorization(handler, authorizer)
     chain = with_max_in_flight(chain, options.reads_in_flight_max, options.mutating_in_flight_max, observe_in_flight)
+    chain = with_impersonation(chain, authorizer)
     chain = with_authentication(chain, authenticator)
     chain = with_warnings(chain, write_error)
     chain = with_deadline(chain, environment.clock, options.request_timeout_seconds)

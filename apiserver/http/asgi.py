@@ -75,6 +75,7 @@ class ASGIApplication:
             reader.disconnected,
         )
         request.received_seconds = self._clock.now()
+        request.header_list = scope["headers"]
         return request
 
     async def _stream(self, body: AsyncIterator[bytes], request: Request, send: _Send) -> None:

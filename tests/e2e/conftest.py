@@ -12,7 +12,9 @@ from tests.e2e.server_process import Kubectl, ServerProcess
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    running = ServerProcess(tmp_path_factory.mktemp("e2e") / "data").start()
+    # Many tests are about all ConfigMaps of a namespace, and want to begin with none.
+    quiet = "--controllers=*,-root-ca-certificate-publisher-controller"
+    running = ServerProcess(tmp_path_factory.mktemp("e2e") / "data", quiet).start()
     yield running
     assert running.stop() == 0
 

@@ -292,10 +292,16 @@ class Api:
         self.user: UserInfo | None = None
         self.options: Any = None
         self.trace: Any = None
+        self.token_requests: Any = None
+        self.token_reviewer: Any = None
         self._handler: Any = None
 
     async def _namespace(self, name: str) -> dict[str, Any] | None:
         return await self.reader.get("", "namespaces", "", name)
+
+    def rebuild(self) -> None:
+        """Make the chain anew, of what has been set since."""
+        self._handler = None
 
     @property
     def handler(self) -> Any:
@@ -310,6 +316,8 @@ class Api:
                 reader=self.reader,
                 metrics=self.metrics,
                 rules=self.rules,
+                token_requests=self.token_requests,
+                token_reviewer=self.token_reviewer,
             )
             self.router = Router(self._find, lambda group, version: (group, version) == ("", "v1"))
             self._handler = build_handler_chain(

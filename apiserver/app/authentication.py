@@ -1,0 +1,128 @@
+"""The authenticators that the flags ask for, in kube-apiserver's order (`kubeapiserver/authenticator/config.go`)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from apiserver.app.options import Options
+from apiserver.authn import (
+    AnonymousAuthenticator,
+    AudienceAgnostic,
+    Authenticator,
+    BearerAuthenticator,
+    TokenAuthenticator,
+    TokenUnion,
+    UnionAuthenticator,
+    X509Authenticator,
+)
+from apiserver.authn.bootstrap_tokens import BootstrapTokenAuthenticator
+from apiserver.authn.service_accounts.tokens import KeyRing, ServiceAccountTokens, TokenIssuer
+from apiserver.authn.token_file import TokenFileAuthenticator, parse_token_file
+from apiserver.registry.stores import StoreReader
+from kvstore.environment import Environment, FileSystem
+
+if TYPE_CHECKING:
+    from apiserver.authn.keys import SigningKey, VerifyingKey
+
+__all__ = ["Authentication"]
+
+
+class Authentication:
+    """Everybody who can say who somebody is.
+
+    Attributes:
+        keys: of service-account tokens.
+        issuer: makes them.
+        tokens: all that know bearer tokens, for TokenReview.
+        authenticator: of requests.
+
+    Args:
+        signing_key_file: for service-account tokens, where the flags name none.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: what it holds cannot be used; the text says which file.
+    """
+
+    def __init__(self, options: Options, environment: Environment, signing_key_file: str, reader: StoreReader) -> None:
+        self._options = options
+        self._environment = environment
+        self._get = partial(_get, reader)
+        self.keys = self._key_ring(signing_key_file)
+        self.issuer = TokenIssuer(
+            self.keys, options.service_account_issuer[0], environment.clock, environment.randomness
+        )
+        self.tokens = TokenUnion(self._token_authenticators())
+        self.authenticator = UnionAuthenticator(self._authenticators(), self._anonymous())
+
+    def _authenticators(self) -> list[Authenticator]:
+        return [X509Authenticator(), BearerAuthenticator(self.tokens, self._options.audiences)]
+
+    def _anonymous(self) -> Authenticator | None:
+        """As kube-apiserver: who may do everything must not be nobody."""
+        allowed = self._options.anonymous_auth and "AlwaysAllow" not in self._options.authorization_mode
+        return AnonymousAuthenticator() if allowed else None
+
+    def _token_authenticators(self) -> list[TokenAuthenticator]:
+        options, clock = self._options, self._environment.clock
+        found: list[TokenAuthenticator] = []
+        if options.token_auth_file:
+            text = _read(self._environment.files, options.token_auth_file).decode()
+            users = parse_token_file(text, options.token_auth_file)
+            found.append(AudienceAgnostic(TokenFileAuthenticator(users), options.audiences))
+        found.append(
+            ServiceAccountTokens(
+                self.keys,
+                options.service_account_issuer,
+                options.audiences,
+                self._get,
+                clock,
+                lookup=options.service_account_lookup,
+            )
+        )
+        if options.enable_bootstrap_token_auth:
+            found.append(AudienceAgnostic(BootstrapTokenAuthenticator(self._get, clock), options.audiences))
+        return found
+
+    def _key_ring(self, signing_key_file: str) -> KeyRing:
+        options = self._options
+        signing = options.service_account_signing_key_file or signing_key_file
+        ring = KeyRing(partial(_load_keys, self._environment.files, signing, options.service_account_key_file))
+        if options.service_account_signing_key_file or options.service_account_key_file:
+            ring.signing_key  # noqa: B018  what the user has named is looked at before anything starts
+        return ring
+
+    def key_set(self) -> dict[str, Any]:
+        """The public keys of service-account tokens as a JSON Web Key Set."""
+        from apiserver.authn.keys import key_set
+
+        return key_set(self.keys.verifying_keys)
+
+
+async def _get(reader: StoreReader, group: str, resource: str, namespace: str, name: str) -> dict[str, Any] | None:
+    """An object from the cache, or from the store when the cache does not know it yet."""
+    found = await reader.get(group, resource, namespace, name)
+    return found if found is not None else await reader.get_live(group, resource, namespace, name)
+
+
+def _load_keys(files: FileSystem, signing: str, verifying: tuple[str, ...]) -> tuple[SigningKey, list[VerifyingKey]]:
+    """The signing key, and all keys that check tokens, each once."""
+    from apiserver.authn.keys import load_public_keys, load_signing_key
+
+    try:
+        signing_key = load_signing_key(_read(files, signing))
+    except ValueError as error:
+        raise ValueError(f"cannot use the key {signing}: {error}") from None
+    keys = {signing_key.public.key_id: signing_key.public}
+    for path in verifying:
+        try:
+            keys.update({key.key_id: key for key in load_public_keys(_read(files, path))})
+        except ValueError as error:
+            raise ValueError(f"cannot use the keys {path}: {error}") from None
+    return signing_key, list(keys.values())
+
+
+def _read(files: FileSystem, path: str) -> bytes:
+    with files.open(path, "rb") as file:
+        return file.read()
