@@ -116,10 +116,15 @@ class WatchHub:
         for stream in self._streams:
             stream.report_progress()
 
-    def restart(self) -> None:
-        """Cancel nothing, but let every watcher read on from history: the store was replaced by a snapshot."""
+    def restart(self, notified_revision: int) -> None:
+        """Cancel nothing, but let every watcher read on from history: the store was replaced by a snapshot.
+
+        Args:
+            notified_revision: up to here `notify` was told of everything. Whoever has seen it all does not need history
+                from before, which the snapshot may not have any more.
+        """
         for stream in self._streams:
-            stream.resynchronise()
+            stream.resynchronise(notified_revision)
 
     @property
     def watcher_count(self) -> int:
@@ -345,12 +350,14 @@ class WatchStream:
                 self._reply(WatchReply(watcher.watch_id, newest))
             watcher.quiet = True
 
-    def resynchronise(self) -> None:
+    def resynchronise(self, notified_revision: int) -> None:
         """See `WatchHub.restart`."""
         for watcher in self.watchers.values():
             if watcher.queue:
                 watcher.fall_behind()
                 self._hub.emptied(watcher)
+            elif watcher.synced:
+                watcher.next_revision = max(watcher.next_revision, notified_revision + 1)
             watcher.synced = False
             self._behind[watcher] = None
         self._ready.clear()

@@ -166,6 +166,7 @@ class LoggedMachine:
         if self.snapshotter is not None:
             await self.snapshotter.pause()
         await self._compactor.stop()
+        notified_revision = self._store.revision
         await self._backend.replace(path)
         self._lessor.restore()
         self._store.restore(histories)
@@ -175,7 +176,7 @@ class LoggedMachine:
             raise RuntimeError(f"the leader's database is at index {self._state_machine.applied_index}, not {index}")
         if self.snapshotter is not None:
             self.snapshotter.restored(index)
-        self._hub.restart()
+        self._hub.restart(notified_revision)
         self.on_restored()
 
 

@@ -412,3 +412,22 @@ def test_a_key_changed_twice_in_a_revision_has_its_value_before_it_as_previous(s
     stored = [event.previous and store.backend.get_revision(event.previous) for event in events]
     previous = [kv and kv_pb2.KeyValue.FromString(kv).value for kv in stored]
     assert previous == [None, b"1", b"1"]
+
+
+def test_a_quiet_watcher_outlives_a_snapshot_that_begins_where_it_is(store: Store) -> None:
+    """It has seen everything, though nothing of that was for it."""
+    hub = WatchHub(store)
+    consumer = Consumer(hub)
+    consumer.stream.create(b"k", b"")
+    consumer.take_all()
+    for _ in range(5):
+        put(store, b"elsewhere")
+    publish(store, hub)
+    for _ in store.schedule_compaction(store.revision):
+        pass
+    hub.restart(store.revision)
+    revision = put(store, b"k")
+    publish(store, hub)
+    replies = consumer.take_all()
+    assert not any(reply.canceled for reply in replies)
+    assert [event.revision for reply in replies for event in reply.events] == [revision]
