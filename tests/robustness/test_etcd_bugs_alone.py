@@ -53,6 +53,11 @@ async def events_until(stream: GrpcWatchStream, revision: int) -> list[_Event]:
     raise AssertionError("the stream ended")
 
 
+async def member_has_heard(client: GrpcClient) -> None:
+    """What was sent before on the same connection has arrived."""
+    await client.current_revision()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not supported(), reason="whose a connection is, only Linux tells")
 @pytest.mark.parametrize("kind", ["kill all", "kill while defragmenting", "kill while compacting"])
@@ -118,13 +123,18 @@ async def test_a_watch_of_the_future_gets_nothing_old(client: GrpcClient) -> Non
 async def test_progress_is_never_ahead_of_events(client: GrpcClient) -> None:
     """#15220: whatever is older than a notice of progress has come before it."""
     start = await client.current_revision() + 1
-    stream = await watch(client, b"progress/", start)
     last = 0
 
     async def write() -> None:
         nonlocal last
-        for number in range(200):
-            last = (await client.put(pb.PutRequest(key=b"progress/%d" % (number % 7)))).header.revision
+        for number in range(100):
+            request = pb.PutRequest(key=b"progress/%d" % (number % 7), value=bytes(50_000))
+            last = (await client.put(request)).header.revision
+
+    await write()  # so much that it takes several turns to send
+    stream = await watch(client, b"progress/", start)
+    await stream.send(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))  # before anything is read
+    await member_has_heard(client)
 
     async def ask() -> None:
         while True:
@@ -154,12 +164,15 @@ async def test_progress_is_never_ahead_of_events(client: GrpcClient) -> None:
 async def test_a_transaction_makes_each_event_once(client: GrpcClient) -> None:
     """#17247: a cache of transactions gave watchers an event twice."""
     start = await client.current_revision() + 1
+    live = await watch(client, b"once/", start)
     await client.txn(pb.TxnRequest(success=[put(b"once/a"), put(b"once/b")]))
-    last = (await client.txn(pb.TxnRequest(success=[put(b"once/a", b"2")]))).header.revision
-    stream = await watch(client, b"once/", start)
-    events = await events_until(stream, last)
-    assert [(it.kv.key, it.kv.version) for it in events] == [(b"once/a", 1), (b"once/b", 1), (b"once/a", 2)]
-    await stream.close()
+    await client.txn(pb.TxnRequest(success=[put(b"once/a", b"2"), put(b"once/b", b"2")]))
+    last = (await client.txn(pb.TxnRequest(success=[put(b"once/c")]))).header.revision
+    late = await watch(client, b"once/", start)
+    expected = [(b"once/a", 1), (b"once/b", 1), (b"once/a", 2), (b"once/b", 2), (b"once/c", 1)]
+    for stream in (live, late):
+        assert [(it.kv.key, it.kv.version) for it in await events_until(stream, last)] == expected
+        await stream.close()
 
 
 async def test_a_crowd_of_watchers_on_one_connection_misses_nothing(member: EtcdProcess, client: GrpcClient) -> None:
