@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.http_client import HTTPConnection
-from tests.e2e.server_process import Kubectl, ServerProcess
+from tests.e2e.server_process import BIN, Kubectl, ServerProcess
 from tests.integration.etcd_process import binary, free_ports
 from tests.integration.mini_etcd_process import MiniEtcdProcess
 
@@ -39,10 +39,11 @@ class Cluster:
     home: Path
 
     @classmethod
-    def make(cls, directory: Path) -> Cluster:
+    def make(cls, directory: Path, peer_scheme: str = "http", *flags: str) -> Cluster:
         free = free_ports(9)
         ports, clients, peers = free[:3], free[3:6], free[6:]
-        initial = ",".join(f"m{i}=http://127.0.0.1:{port}" for i, port in enumerate(peers))
+        peer_urls = [f"{peer_scheme}://127.0.0.1:{port}" for port in peers]
+        initial = ",".join(f"m{i}={url}" for i, url in enumerate(peer_urls))
         servers = [
             ServerProcess(
                 directory / f"m{i}",
@@ -50,10 +51,11 @@ class Cluster:
                 f"--cert-dir={directory / 'pki'}",
                 f"--advertise-address=127.0.0.{i + 1}",
                 f"--initial-cluster={initial}",
-                f"--listen-peer-urls=http://127.0.0.1:{peers[i]}",
-                f"--initial-advertise-peer-urls=http://127.0.0.1:{peers[i]}",
+                f"--listen-peer-urls={peer_urls[i]}",
+                f"--initial-advertise-peer-urls={peer_urls[i]}",
                 f"--listen-client-urls=http://127.0.0.1:{clients[i]}",
                 f"--advertise-client-urls=http://127.0.0.1:{clients[i]}",
+                *flags,
             )
             for i in range(3)
         ]
@@ -180,18 +182,19 @@ def test_the_kubernetes_service_leads_to_every_server(cluster: Cluster) -> None:
         assert sorted(each["ip"] for each in found["subsets"][0]["addresses"]) == everybody
 
 
-async def test_the_leader_is_killed_while_others_write(cluster: Cluster) -> None:
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_the_leader_goes_while_others_write(cluster: Cluster, how: str) -> None:
     leading = cluster.leader()
     writer, reader = (place for place in range(3) if place != leading)
-    count, prefix = 60, "through-"
-    killed_at = asyncio.Event()
+    count, prefix = 60, f"through-{how}-"
+    third = asyncio.Event()
     async with (
         watching(cluster.servers[reader], prefix, count) as watched,
         await HTTPConnection.open(cluster.servers[writer].kubeconfig) as connection,
     ):
-        writing = asyncio.create_task(write_until(connection, prefix, count, {count // 3: killed_at}))
-        await killed_at.wait()
-        await asyncio.to_thread(cluster.servers[leading].kill)
+        writing = asyncio.create_task(write_until(connection, prefix, count, {count // 3: third}))
+        await asyncio.wait([writing, asyncio.ensure_future(third.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.to_thread(getattr(cluster.servers[leading], how))
         await writing
         everything = [f"{prefix}{number:03}" for number in range(count)]
         assert await asyncio.wait_for(watched, CLIENT_SECONDS_MAX) == everything
@@ -225,6 +228,58 @@ async def test_a_server_without_a_quorum_says_so_and_recovers(cluster: Cluster) 
         seen = await asyncio.wait_for(watched, CLIENT_SECONDS_MAX)
         # A write that timed out is in the log of the one that took it, and may still have happened.
         assert seen in ([f"{prefix}after"], [f"{prefix}refused"])
+
+
+def test_a_member_is_served_to_other_servers_over_tls(tmp_path: Path) -> None:
+    url = f"https://127.0.0.1:{free_ports(1)[0]}"
+    first = ServerProcess(
+        tmp_path / "first", f"--listen-client-urls={url}", f"--advertise-client-urls={url}", "--auto-tls"
+    ).start()
+    ca = first.data_dir / "fixtures" / "client" / "cert.pem"
+    second = ServerProcess(tmp_path / "second", f"--etcd-servers={url}", f"--etcd-cafile={ca}").start()
+    try:
+        created = Kubectl(first.kubeconfig, tmp_path).json("create", "configmap", "shared")
+        assert Kubectl(second.kubeconfig, tmp_path).json("get", "configmap", "shared") == created
+        command = [str(binary("etcdctl")), f"--endpoints={url}", f"--cacert={ca}", "get", "--prefix", "--keys-only"]
+        found = subprocess.run([*command, "/registry/configmaps/"], capture_output=True, text=True, check=True)
+        assert "/registry/configmaps/default/shared" in found.stdout.split()
+    finally:
+        assert [second.stop(), first.stop()] == [0, 0]
+
+
+def test_members_find_each_other_over_tls(tmp_path: Path) -> None:
+    cluster = Cluster.make(tmp_path, "https", "--peer-auto-tls")
+    try:
+        cluster.start(0, 1, 2)
+        created = cluster.kubectl(0).json("create", "configmap", "secret-ways")
+        assert cluster.kubectl(2).json("get", "configmap", "secret-ways") == created
+    finally:
+        cluster.stop()
+
+
+def test_a_server_that_waits_for_its_cluster_says_so_and_can_be_stopped(tmp_path: Path) -> None:
+    peers = [f"http://127.0.0.1:{port}" for port in free_ports(3)]
+    command = [
+        str(BIN / "mini-apiserver"),
+        f"--data-dir={tmp_path / 'm0'}",
+        "--secure-port=0",
+        "--name=m0",
+        f"--initial-cluster={','.join(f'm{i}={url}' for i, url in enumerate(peers))}",
+        f"--listen-peer-urls={peers[0]}",
+        f"--initial-advertise-peer-urls={peers[0]}",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stdout is not None
+    try:
+        assert any("waits for the other members of its cluster" in line for line in process.stderr)
+        process.terminate()
+        said, complained = process.communicate(timeout=20)
+        assert "Traceback" not in complained
+        assert (process.returncode, said) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 class Members:

@@ -39,6 +39,16 @@ def test_a_taken_port(tmp_path: Path) -> None:
     assert "in use" in line
 
 
+@pytest.mark.parametrize("flag", ["listen-client-urls", "listen-peer-urls"])
+def test_a_taken_port_of_the_embedded_store(tmp_path: Path, flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        flags = [f"--{flag}={url}", *([f"--advertise-client-urls={url}"] if flag == "listen-client-urls" else [])]
+        line = one_clear_line(run_until_exit(f"--data-dir={tmp_path / 'd'}", "--secure-port=0", *flags))
+    assert url in line
+    assert "in use" in line
+
+
 def test_a_data_directory_in_use(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data").start()
     try:
@@ -57,7 +67,14 @@ def test_an_unusable_data_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "flag",
-    ["--authorization-mode=Nothing", "--tls-cert-file=x", "--runtime-config=apps/v9=true", "--secure-port=70000"],
+    [
+        "--authorization-mode=Nothing",
+        "--tls-cert-file=x",
+        "--runtime-config=apps/v9=true",
+        "--secure-port=70000",
+        "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2",
+        "--listen-client-urls=http://127.0.0.1:1",
+    ],
 )
 def test_a_flag_that_cannot_be(tmp_path: Path, flag: str) -> None:
     line = one_clear_line(run_until_exit(f"--data-dir={tmp_path / 'd'}", flag))
