@@ -12,8 +12,9 @@ from kvstore.mvcc.revision import unpack_revision
 
 __all__ = ["Histories"]
 
-ROWS_PER_STEP = 2_000
+ROWS_PER_STEP = 1_000
 """Some milliseconds' worth."""
+KEYS_FROZEN_MIN = 10_000
 
 
 class Histories:
@@ -33,21 +34,20 @@ class Histories:
     def read(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
         """Read the rows of the key bucket, in order; others may run between two steps.
 
-        The collector is paused in each: what is made here stays, and looking at it again and again would double the
-        time.
+        The collector is paused until the end, and if there is much never looks at it again: what is made here stays,
+        and each look would take as long as many steps.
         """
         upcoming = iter(rows)
-        while True:
-            collecting = gc.isenabled()
-            gc.disable()
-            try:
-                count = self._read_step(upcoming)
-            finally:
-                if collecting:
-                    gc.enable()
-            if count < ROWS_PER_STEP:
-                return
-            yield
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            while self._read_step(upcoming) == ROWS_PER_STEP:
+                yield
+            if len(self.by_key) >= KEYS_FROZEN_MIN:
+                gc.freeze()
+        finally:
+            if collecting:
+                gc.enable()
 
     def _read_step(self, rows: Iterator[tuple[bytes, bytes]]) -> int:
         histories, leases = self.by_key, self.leases

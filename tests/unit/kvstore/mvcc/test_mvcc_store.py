@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from kvstore.backend import MemoryBackend
@@ -12,6 +14,7 @@ from kvstore.mvcc import (
     Store,
     catch_up,
     hash_key_values,
+    histories,
     range_keys,
     watch,
     watcher,
@@ -431,3 +434,29 @@ def test_a_quiet_watcher_outlives_a_snapshot_that_begins_where_it_is(store: Stor
     replies = consumer.take_all()
     assert not any(reply.canceled for reply in replies)
     assert [event.revision for reply in replies for event in reply.events] == [revision]
+
+
+def test_histories_are_read_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a store knows after a restart is the same however its database is read."""
+    monkeypatch.setattr(histories, "ROWS_PER_STEP", 3)
+    backend = MemoryBackend()
+    store = open_store(backend)
+    store.lessor.grant(7, 60)
+    for number in range(10):
+        store.put(b"%d" % (number % 4), b"", 7 if number == 9 else 0)
+        store.commit()
+    store.delete_range(b"2")
+    store.commit()
+    read = histories.Histories()
+    assert sum(1 for _ in read.read(backend.scan_revisions(b""))) == 3  # between four steps
+    assert gc.isenabled()
+    assert (read.newest, read.leases) == (store.revision, {b"1": 7})
+    again = open_store(backend)
+    again.lessor.restore()
+    again.restore(read)
+    again._check()
+    assert (again.revision, again.index.records(b"", b"\0", 12)) == (
+        store.revision,
+        store.index.records(b"", b"\0", 12),
+    )
+    assert again.lessor.lease_of(b"1") == 7
