@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from apiserver.app.options import Options
+from apiserver.app.reloading import read_file
 from apiserver.authn import (
     AnonymousAuthenticator,
     AudienceAgnostic,
@@ -23,6 +24,7 @@ from apiserver.registry.stores import StoreReader
 from kvstore.environment import Environment, FileSystem
 
 if TYPE_CHECKING:
+    from apiserver.app.issuers import Issuers
     from apiserver.authn.keys import SigningKey, VerifyingKey
 
 __all__ = ["Authentication"]
@@ -36,6 +38,7 @@ class Authentication:
         issuer: makes them.
         tokens: all that know bearer tokens, for TokenReview.
         authenticator: of requests.
+        issuers: of OpenID Connect tokens, to be run beside the requests; None when there are none.
 
     Args:
         signing_key_file: for service-account tokens, where the flags name none.
@@ -53,6 +56,7 @@ class Authentication:
         self.issuer = TokenIssuer(
             self.keys, options.service_account_issuer[0], environment.clock, environment.randomness
         )
+        self.issuers = self._issuers()
         self.tokens = TokenUnion(self._token_authenticators())
         self.authenticator = UnionAuthenticator(self._authenticators(), self._anonymous())
 
@@ -60,15 +64,19 @@ class Authentication:
         return [X509Authenticator(), BearerAuthenticator(self.tokens, self._options.audiences)]
 
     def _anonymous(self) -> Authenticator | None:
-        """As kube-apiserver: who may do everything must not be nobody."""
-        allowed = self._options.anonymous_auth and "AlwaysAllow" not in self._options.authorization_mode
-        return AnonymousAuthenticator() if allowed else None
+        """As kube-apiserver: who may do everything must not be nobody; what a file says comes before the flag."""
+        allowed, paths = self._options.anonymous_auth, None
+        if self.issuers is not None and self.issuers.configuration.anonymous is not None:
+            allowed, paths = self.issuers.configuration.anonymous, self.issuers.configuration.anonymous_paths
+        if not allowed or "AlwaysAllow" in self._options.authorization_mode:
+            return None
+        return AnonymousAuthenticator(paths)
 
     def _token_authenticators(self) -> list[TokenAuthenticator]:
         options, clock = self._options, self._environment.clock
         found: list[TokenAuthenticator] = []
         if options.token_auth_file:
-            text = _read(self._environment.files, options.token_auth_file).decode()
+            text = read_file(self._environment.files, options.token_auth_file).decode()
             users = parse_token_file(text, options.token_auth_file)
             found.append(AudienceAgnostic(TokenFileAuthenticator(users), options.audiences))
         found.append(
@@ -83,7 +91,16 @@ class Authentication:
         )
         if options.enable_bootstrap_token_auth:
             found.append(AudienceAgnostic(BootstrapTokenAuthenticator(self._get, clock), options.audiences))
+        if self.issuers is not None:
+            found.append(AudienceAgnostic(self.issuers.tokens, options.audiences))
         return found
+
+    def _issuers(self) -> Issuers | None:
+        if not self._options.oidc_issuer_url and not self._options.authentication_config:
+            return None
+        from apiserver.app.issuers import Issuers
+
+        return Issuers(self._options, self._environment)
 
     def _key_ring(self, signing_key_file: str) -> KeyRing:
         options = self._options
@@ -111,18 +128,13 @@ def _load_keys(files: FileSystem, signing: str, verifying: tuple[str, ...]) -> t
     from apiserver.authn.keys import load_public_keys, load_signing_key
 
     try:
-        signing_key = load_signing_key(_read(files, signing))
+        signing_key = load_signing_key(read_file(files, signing))
     except ValueError as error:
         raise ValueError(f"cannot use the key {signing}: {error}") from None
     keys = {signing_key.public.key_id: signing_key.public}
     for path in verifying:
         try:
-            keys.update({key.key_id: key for key in load_public_keys(_read(files, path))})
+            keys.update({key.key_id: key for key in load_public_keys(read_file(files, path))})
         except ValueError as error:
             raise ValueError(f"cannot use the keys {path}: {error}") from None
     return signing_key, list(keys.values())
-
-
-def _read(files: FileSystem, path: str) -> bytes:
-    with files.open(path, "rb") as file:
-        return file.read()

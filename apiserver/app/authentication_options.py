@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from apiserver.app.flag_values import OptionsError, Repeated, boolean, duration, words
+from apiserver.app.flag_values import OptionsError, Pairs, Repeated, boolean, duration, words
 
 __all__ = ["AuthenticationOptions", "add_authentication_flags"]
 
@@ -120,3 +120,19 @@ def add_authentication_flags(flag: Callable[..., None]) -> None:
     flag("service-account-extend-token-expiration", boolean, "let tokens of pods live a year, and note late use")
     flag("api-audiences", words, "whom tokens must be for; the issuers when not given", "NAME[,NAME]")
     flag("enable-bootstrap-token-auth", boolean, "take tokens of Secrets of type bootstrap.kubernetes.io/token")
+    flag("authentication-config", str, "AuthenticationConfiguration: issuers of tokens, anonymous requests", "FILE")
+    flag("oidc-issuer-url", str, "issuer of OpenID Connect tokens that are taken", "URL")
+    flag("oidc-client-id", str, "whom its tokens must be for", "NAME")
+    flag("oidc-ca-file", str, "CA bundle of the issuer; the host's own when not given", "FILE")
+    flag("oidc-username-claim", str, "claim that is the user name", "NAME")
+    flag("oidc-username-prefix", str, "put before it; - for none, otherwise the issuer unless it is an email", "TEXT")
+    flag("oidc-groups-claim", str, "claim that holds the groups", "NAME")
+    flag("oidc-groups-prefix", str, "put before each group", "TEXT")
+    flag("oidc-signing-algs", words, f"algorithms that are taken, of {', '.join(OIDC_ALGORITHMS)}", "NAME[,NAME]")
+    flag(
+        "oidc-required-claim",
+        _one_pair,
+        "a claim that must have this value; may be given again",
+        "NAME=VALUE",
+        action=Pairs,
+    )

@@ -146,6 +146,8 @@ class APIServer:
         await self._publish(stores, cacher, client, self._http.port)
         write_admin_kubeconfig(self.kubeconfig, self.url, pki, self.environment.files)
         self._start_controllers(stores, authentication.issuer, pki)
+        if authentication.issuers is not None:
+            self._run(authentication.issuers.run(), "issuers")
 
     # Files and the store
 

@@ -25,6 +25,10 @@ def test_no_flags_are_the_defaults() -> None:
         (["--service-node-port-range=31000-31010"], "service_node_port_range", (31000, 31010)),
         (["--authorization-mode=AlwaysDeny"], "authorization_mode", ("AlwaysDeny",)),
         (["-v", "4"], "verbosity", 4),
+        (["--service-account-issuer=https://a", "--service-account-issuer=https://b"], "service_account_issuer",
+         ("https://a", "https://b")),
+        (["--oidc-required-claim=a=b,c", "--oidc-required-claim=d=e"], "oidc_required_claim", {"a": "b,c", "d": "e"}),
+        (["--controllers=*,-namespace-controller"], "controllers", ("*", "-namespace-controller")),
     ],
 )  # fmt: skip
 def test_forms_of_flags(arguments: list[str], name: str, value: object) -> None:
@@ -41,6 +45,12 @@ def test_forms_of_flags(arguments: list[str], name: str, value: object) -> None:
         "--enable-admission-plugins=Nothing",
         "--service-cluster-ip-range=10.0.0.0/30",
         "--service-cluster-ip-range=nonsense",
+        "--controllers=nothing",
+        "--service-account-issuer=",
+        "--service-account-jwks-uri=http://x",
+        "--service-account-max-token-expiration=10m",
+        "--oidc-client-id=alone",
+        "--oidc-signing-algs=HS256",
     ],
 )
 def test_values_that_cannot_be_are_refused_by_name(argument: str) -> None:
@@ -108,3 +118,17 @@ def test_help_tells_what_every_flag_of_the_store_is_for(capsys: pytest.CaptureFi
     for name in STORE_FLAGS:
         after = words[len(words) - words[::-1].index(f"--{name}") :]
         assert not after[1].startswith("--"), name
+
+
+def test_controllers_that_run() -> None:
+    options = parse_options(["--controllers=*,-namespace-controller"])
+    assert not options.runs("namespace-controller")
+    assert options.runs("serviceaccount-controller")
+    only = parse_options(["--controllers=namespace-controller"])
+    assert only.runs("namespace-controller")
+    assert not only.runs("serviceaccount-controller")
+
+
+def test_audiences_are_the_issuers_unless_given() -> None:
+    assert parse_options(["--service-account-issuer=https://a"]).audiences == ("https://a",)
+    assert parse_options(["--service-account-issuer=https://a", "--api-audiences=b"]).audiences == ("b",)
