@@ -25,7 +25,7 @@ from apiserver.registry.store import Store
 from apiserver.registry.stores import Stores
 from apiserver.storage import ListOptions
 
-__all__ = ["RBACBootstrap", "bootstrap_objects", "completed"]
+__all__ = ["RBACBootstrap", "bootstrap_objects", "completed", "node_rules"]
 
 _LOG = logging.getLogger("apiserver.bootstrap")
 AUTO_UPDATE: Final = "rbac.authorization.kubernetes.io/autoupdate"
@@ -42,10 +42,20 @@ def bootstrap_objects() -> list[Object]:
     """Every role and binding of `manifests/rbac`, the rules of aggregated ones filled in."""
     objects: list[Object] = []
     for name in _FILES:
-        text = _manifest(name)
-        objects += yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        objects += _objects_of(name)
     _aggregate([obj for obj in objects if obj["kind"] == "ClusterRole"])
     return objects
+
+
+def node_rules() -> list[dict[str, Any]]:
+    """What every node may do: the rules of the ClusterRole `system:node`."""
+    (role,) = (obj for obj in _objects_of(_FILES[0]) if obj["metadata"]["name"] == "system:node" and "rules" in obj)
+    rules: list[dict[str, Any]] = role["rules"]
+    return rules
+
+
+def _objects_of(name: str) -> list[Object]:
+    return list(yaml.load_all(_manifest(name), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 def _manifest(name: str) -> str:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apiserver.app.authentication_options import AuthenticationOptions, add_authentication_flags
+from apiserver.app.authorization_config import MODES, check_flags
 from apiserver.app.flag_values import OptionsError, Pairs, boolean, duration, pairs, words
 
 __all__ = ["STORE_FLAGS", "Options", "OptionsError", "parse_options"]
 
-AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
 ADMISSION_PLUGINS = ("NamespaceLifecycle",)
 DEFAULT_ADMISSION_PLUGINS = ("NamespaceLifecycle",)
 CONTROLLERS = (
@@ -94,6 +94,12 @@ class Options(AuthenticationOptions):
     service_cluster_ip_range: str = "10.0.0.0/24"
     service_node_port_range: tuple[int, int] = (30000, 32767)
     authorization_mode: tuple[str, ...] = ("AlwaysAllow",)
+    authorization_policy_file: str = ""
+    authorization_webhook_config_file: str = ""
+    authorization_webhook_version: str = "v1beta1"
+    authorization_webhook_cache_authorized_ttl: float = 300.0
+    authorization_webhook_cache_unauthorized_ttl: float = 30.0
+    authorization_config: str = ""
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
     max_requests_inflight: int = 400
@@ -128,7 +134,15 @@ class Options(AuthenticationOptions):
         self.check_authentication()
         named = [name.removeprefix("-") for name in self.controllers if name != "*"]
         _check_known("--controllers", named, CONTROLLERS)
-        _check_known("--authorization-mode", self.authorization_mode, AUTHORIZATION_MODES)
+        problem = check_flags(
+            self.authorization_mode,
+            self.authorization_policy_file,
+            self.authorization_webhook_config_file,
+            self.authorization_webhook_version,
+            bool(self.authorization_config),
+        )
+        if problem is not None:
+            raise OptionsError(problem)
         _check_known("--enable-admission-plugins", self.enable_admission_plugins, ADMISSION_PLUGINS)
         _check_known("--disable-admission-plugins", self.disable_admission_plugins, ADMISSION_PLUGINS)
         try:
@@ -165,6 +179,12 @@ def parse_options(arguments: Sequence[str]) -> Options:
     namespace = parser.parse_args(arguments)
     given = {name: value for name, value in vars(namespace).items() if value is not None}
     store_flags = {name: given.pop(f"--{name}") for name in STORE_FLAGS if f"--{name}" in given}
+    beside = [name for name in given if name == "authorization_mode" or name.startswith("authorization_webhook")]
+    if "authorization_config" in given and beside:
+        text = "can not be specified when --authorization-mode or --authorization-webhook-* flags are defined"
+        raise OptionsError(f"--authorization-config {text}")
+    if "authorization_config" in given:
+        given["authorization_mode"] = ()
     options = Options(**given, store_flags=store_flags)
     options.check()
     return options
@@ -274,7 +294,13 @@ def _parser() -> argparse.ArgumentParser:
     add_authentication_flags(flag)
 
     flag = group("authorization")
-    flag("authorization-mode", words, f"authorizers in order; of {', '.join(AUTHORIZATION_MODES)}", "MODE[,MODE]")
+    flag("authorization-mode", words, f"authorizers in order; of {', '.join(MODES)}", "MODE[,MODE]")
+    flag("authorization-policy-file", str, "policies of mode ABAC, one JSON object a line", "FILE")
+    flag("authorization-webhook-config-file", str, "kubeconfig that says where mode Webhook asks", "FILE")
+    flag("authorization-webhook-version", str, "of the SubjectAccessReview sent: v1 or v1beta1", "VERSION")
+    flag("authorization-webhook-cache-authorized-ttl", duration, "how long a webhook's yes is kept", "DURATION")
+    flag("authorization-webhook-cache-unauthorized-ttl", duration, "how long a webhook's no is kept", "DURATION")
+    flag("authorization-config", str, "AuthorizationConfiguration (YAML) instead of the flags above", "FILE")
 
     flag = group("admission")
     flag("enable-admission-plugins", words, f"plugins beside the default ones; of {', '.join(ADMISSION_PLUGINS)}", "…")

@@ -17,7 +17,8 @@ from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.api.scheme import Resource, Scheme, load_scheme
 from apiserver.api.status import StatusError
 from apiserver.app.authentication import Authentication
-from apiserver.app.authorization import Authorization
+from apiserver.app.authorization import Authorization, AuthorizationFilesError
+from apiserver.app.authorization_config import AuthorizationConfigError
 from apiserver.app.bootstrap import Bootstrap
 from apiserver.app.bootstrap_rbac import RBACBootstrap
 from apiserver.app.certificates import PKI, default_hosts, ensure_pki
@@ -209,10 +210,18 @@ class APIServer:
         strategies = Strategies(scheme, kinds)
         stores = Stores(scheme, lambda resource: cacher, strategies.of, enabled)
         self._reader = StoreReader(stores)
-        self._authorization = Authorization(self.options, self.environment, self._reader)
+        self._authorization = self._authorize()
         kinds.guard = self._authorization.guard
         kinds.writer = self._writer = InternalWriter(stores, self._context)
         return stores
+
+    def _authorize(self) -> Authorization:
+        try:
+            authorization = Authorization(self.options, self.environment, self._reader)
+        except (AuthorizationConfigError, AuthorizationFilesError) as error:
+            raise StartError(str(error)) from error
+        self._undo.push_async_callback(authorization.close)
+        return authorization
 
     def _context(self, store: Store, namespace: str) -> OperationContext:
         """The context of a write of the server itself."""

@@ -15,6 +15,7 @@ __all__ = [
     "Attributes",
     "Authorizer",
     "Decision",
+    "EvaluationError",
     "NonResourceRule",
     "ResourceRule",
     "RuleResolver",
@@ -29,6 +30,18 @@ class Decision(Enum):
     DENY = 0
     ALLOW = 1
     NO_OPINION = 2
+
+
+class EvaluationError(Exception):
+    """An authorizer could not find out; the text says why.
+
+    Attributes:
+        decision: what counts instead: DENY, or NO_OPINION to ask the next one.
+    """
+
+    def __init__(self, decision: Decision, message: str) -> None:
+        super().__init__(message)
+        self.decision = decision
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +94,11 @@ class Authorizer(Protocol):
     """Decides about requests."""
 
     async def authorize(self, attributes: Attributes) -> tuple[Decision, str]:
-        """The decision and its reason (which may be empty, and is shown to the user on refusal)."""
+        """The decision and its reason (which may be empty, and is shown to the user on refusal).
+
+        Raises:
+            EvaluationError: nobody allowed it, and somebody could not find out.
+        """
 
 
 @dataclass(frozen=True, slots=True)

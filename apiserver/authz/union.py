@@ -8,6 +8,7 @@ from apiserver.authz.interface import (
     Attributes,
     Authorizer,
     Decision,
+    EvaluationError,
     NonResourceRule,
     ResourceRule,
     RuleResolver,
@@ -31,13 +32,21 @@ class UnionAuthorizer:
 
     async def authorize(self, attributes: Attributes) -> tuple[Decision, str]:
         """See `Authorizer.authorize`."""
-        reasons = []
+        reasons, failures = [], []
         for authorizer in self._authorizers:
-            decision, reason = await authorizer.authorize(attributes)
+            try:
+                decision, reason = await authorizer.authorize(attributes)
+            except EvaluationError as error:
+                if error.decision is not Decision.NO_OPINION:
+                    raise
+                failures.append(str(error))
+                continue
             if decision is not Decision.NO_OPINION:
                 return decision, reason
             if reason:
                 reasons.append(reason)
+        if failures:
+            raise EvaluationError(Decision.NO_OPINION, "; ".join(failures))
         return Decision.NO_OPINION, "\n".join(reasons)
 
     async def rules_for(

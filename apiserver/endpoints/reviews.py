@@ -11,7 +11,7 @@ from apiserver.api.field_errors import FieldError, field_invalid
 from apiserver.api.metatime import format_time
 from apiserver.api.scheme import Resource
 from apiserver.api.status import bad_request, invalid
-from apiserver.authz import Attributes, Authorizer, Decision, RuleResolver
+from apiserver.authz import Attributes, Authorizer, Decision, EvaluationError, RuleResolver
 from apiserver.endpoints.creating import match_namespace
 from apiserver.endpoints.decoding import decode_object
 from apiserver.endpoints.negotiation import negotiate
@@ -143,12 +143,18 @@ def _raise_invalid(kind: str, errors: list[FieldError]) -> None:
 
 async def _decide(authorizer: Authorizer, user: UserInfo, obj: Object) -> Object:
     spec = obj["spec"]
-    decision, reason = await authorizer.authorize(_attributes(user, spec))
+    failure = ""
+    try:
+        decision, reason = await authorizer.authorize(_attributes(user, spec))
+    except EvaluationError as error:
+        decision, reason, failure = error.decision, "", str(error)
     status: dict[str, Any] = {"allowed": decision is Decision.ALLOW}
     if decision is Decision.DENY:
         status["denied"] = True
     if reason:
         status["reason"] = reason
+    if failure:
+        status["evaluationError"] = failure
     return {**obj, "status": status}
 
 
@@ -168,9 +174,32 @@ def _attributes(user: UserInfo, spec: dict[str, Any]) -> Attributes:
         asked.get("subresource", ""),
         asked.get("name", ""),
         "",
-        (asked.get("fieldSelector") or {}).get("rawSelector", ""),
-        (asked.get("labelSelector") or {}).get("rawSelector", ""),
+        _selector_text(asked.get("fieldSelector"), several=False),
+        _selector_text(asked.get("labelSelector"), several=True),
     )
+
+
+def _selector_text(selector: dict[str, Any] | None, *, several: bool) -> str:
+    """A selector as a request has it. Terms that cannot be said are left out: the question becomes a wider one.
+
+    Args:
+        several: whether a term may have more than one value, as those about labels may.
+    """
+    if not selector:
+        return ""
+    if selector.get("rawSelector"):
+        return str(selector["rawSelector"])
+    terms = []
+    for each in selector.get("requirements") or ():
+        key, operator = each.get("key", ""), each.get("operator", "")
+        values: list[str] = each.get("values") or []
+        if operator in ("Exists", "DoesNotExist") and several:
+            terms.append(key if operator == "Exists" else f"!{key}")
+        elif operator in ("In", "NotIn") and len(values) == 1:
+            terms.append(f"{key}{'=' if operator == 'In' else '!='}{values[0]}")
+        elif operator in ("In", "NotIn") and several:
+            terms.append(f"{key} {operator.lower()} ({','.join(values)})")
+    return ",".join(terms)
 
 
 def _what_may_i(rules: RuleResolver | None) -> _Answer:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from apiserver.authz import Attributes, Authorizer, Decision, forbidden_error
+import html
+import json
+
+from apiserver.authz import Attributes, Authorizer, Decision, EvaluationError, forbidden_error
 from apiserver.request import Handler, Request, Response
 
 __all__ = ["with_authorization"]
@@ -15,7 +18,11 @@ def with_authorization(handler: Handler, authorizer: Authorizer) -> Handler:
         if request.trace is not None:
             request.trace("authorize")
         attributes = Attributes.of(request)
-        decision, reason = await authorizer.authorize(attributes)
+        try:
+            decision, reason = await authorizer.authorize(attributes)
+        except EvaluationError as error:
+            request.annotations["authorization.k8s.io/reason"] = "internal error"
+            return _internal_error(request, error)
         if decision is Decision.ALLOW:
             request.annotations["authorization.k8s.io/decision"] = "allow"
             if reason:
@@ -26,3 +33,11 @@ def with_authorization(handler: Handler, authorizer: Authorizer) -> Handler:
         raise forbidden_error(attributes, reason)
 
     return filtered
+
+
+def _internal_error(request: Request, error: EvaluationError) -> Response:
+    """Nobody allowed it and somebody could not say (`handlers/responsewriters` `InternalError`)."""
+    text = f"Internal Server Error: {json.dumps(request.raw_path)}: {error}"
+    body = html.escape(text, quote=False) + "\n"
+    headers = [("x-content-type-options", "nosniff")]
+    return Response(500, body.encode(), "text/plain; charset=utf-8", headers)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from apiserver.api.status import StatusError, forbidden, not_found
 from apiserver.authz.fixed import SYSTEM_MASTERS
-from apiserver.authz.interface import Attributes, Authorizer, Decision
+from apiserver.authz.interface import Attributes, Authorizer, Decision, EvaluationError
 from apiserver.authz.rbac.index import GROUP, RoleIndex
 from apiserver.authz.rbac.rules import FULL_AUTHORITY, Rule, compact, covers, describe
 from apiserver.request import UserInfo
@@ -99,7 +99,10 @@ class EscalationGuard:
         raise forbidden(GROUP, resource, name, text)
 
     async def _allowed(self, attributes: Attributes) -> bool:
-        decision, _ = await self._authorizer.authorize(attributes)
+        try:
+            decision, _ = await self._authorizer.authorize(attributes)
+        except EvaluationError:  # the rights that are known may do
+            return False
         return decision is Decision.ALLOW
 
 
