@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from apiserver.app.client_certificates import ClientCertificates
 from apiserver.app.options import Options
 from apiserver.app.reloading import read_file
 from apiserver.authn import (
@@ -15,7 +16,6 @@ from apiserver.authn import (
     TokenAuthenticator,
     TokenUnion,
     UnionAuthenticator,
-    X509Authenticator,
 )
 from apiserver.authn.bootstrap_tokens import BootstrapTokenAuthenticator
 from apiserver.authn.service_accounts.tokens import KeyRing, ServiceAccountTokens, TokenIssuer
@@ -41,6 +41,7 @@ class Authentication:
         issuers: of OpenID Connect tokens, to be run beside the requests; None when there are none.
 
     Args:
+        certificates: users by certificate.
         signing_key_file: for service-account tokens, where the flags name none.
 
     Raises:
@@ -48,7 +49,15 @@ class Authentication:
         ValueError: what it holds cannot be used; the text says which file.
     """
 
-    def __init__(self, options: Options, environment: Environment, signing_key_file: str, reader: StoreReader) -> None:
+    def __init__(
+        self,
+        options: Options,
+        environment: Environment,
+        certificates: ClientCertificates,
+        signing_key_file: str,
+        reader: StoreReader,
+    ) -> None:
+        self._certificates = certificates
         self._options = options
         self._environment = environment
         self._get = partial(_get, reader)
@@ -61,7 +70,8 @@ class Authentication:
         self.authenticator = UnionAuthenticator(self._authenticators(), self._anonymous())
 
     def _authenticators(self) -> list[Authenticator]:
-        return [X509Authenticator(), BearerAuthenticator(self.tokens, self._options.audiences)]
+        found: list[Authenticator] = [] if self._certificates.proxy is None else [self._certificates.proxy]
+        return [*found, self._certificates.x509, BearerAuthenticator(self.tokens, self._options.audiences)]
 
     def _anonymous(self) -> Authenticator | None:
         """As kube-apiserver: who may do everything must not be nobody; what a file says comes before the flag."""

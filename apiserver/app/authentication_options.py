@@ -97,6 +97,12 @@ def _one_pair(text: str) -> dict[str, str]:
 def add_authentication_flags(flag: Callable[..., None]) -> None:
     """Declare them, in the order in which the authenticators are asked."""
     flag("client-ca-file", str, "CA bundle for client certificates, beside our own CA; read anew on change", "FILE")
+    flag("requestheader-client-ca-file", str, "CA bundle of proxies that name users in headers", "FILE")
+    flag("requestheader-allowed-names", words, "common names of their certificates; any when not given", "NAME[,NAME]")
+    flag("requestheader-username-headers", words, "where they name the user, e.g. X-Remote-User", "NAME[,NAME]")
+    flag("requestheader-uid-headers", words, "the user's uid, e.g. X-Remote-Uid", "NAME[,NAME]")
+    flag("requestheader-group-headers", words, "the groups, e.g. X-Remote-Group", "NAME[,NAME]")
+    flag("requestheader-extra-headers-prefix", words, "extra values, e.g. X-Remote-Extra-", "PREFIX[,PREFIX]")
     flag("anonymous-auth", boolean, "let requests without credentials be system:anonymous")
     flag("token-auth-file", str, 'static tokens, a line each: TOKEN,USER,UID,"GROUP,GROUP"', "FILE")
     flag(

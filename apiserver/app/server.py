@@ -22,6 +22,7 @@ from apiserver.app.authorization_config import AuthorizationConfigError
 from apiserver.app.bootstrap import Bootstrap
 from apiserver.app.bootstrap_rbac import RBACBootstrap
 from apiserver.app.certificates import PKI, default_hosts, ensure_pki
+from apiserver.app.client_certificates import ClientCertificates
 from apiserver.app.controllers import Controllers
 from apiserver.app.internal_writes import LOOPBACK_USER, InternalWriter
 from apiserver.app.kubeconfig import write_admin_kubeconfig
@@ -140,15 +141,17 @@ class APIServer:
         await _taken(bootstrap.before_serving())
         await _taken(RBACBootstrap(stores, self._writer, self._context).run())
         await _taken(self._authorization.start(self._run))
-        authentication = self._authentication(pki)
+        authentication, certificates = self._authentication(pki)
         handler = self._handler(codec, enabled, stores, client, metrics, authentication)
-        self._http = await self._listen(handler, pki)
+        self._http = await self._listen(handler, certificates.context())
         await _taken(bootstrap.service(self._http.port))
         await self._publish(stores, cacher, client, self._http.port)
         write_admin_kubeconfig(self.kubeconfig, self.url, pki, self.environment.files)
         self._start_controllers(stores, authentication.issuer, pki)
         if authentication.issuers is not None:
             self._run(authentication.issuers.run(), "issuers")
+        if certificates.changing:
+            self._run(certificates.run(), "certificates")
 
     # Files and the store
 
@@ -329,9 +332,12 @@ class APIServer:
             ),
         )
 
-    def _authentication(self, pki: PKI) -> Authentication:
+    def _authentication(self, pki: PKI) -> tuple[Authentication, ClientCertificates]:
+        environment = self.environment
         try:
-            return Authentication(self.options, self.environment, pki.service_account_key, self._reader)
+            certificates = ClientCertificates(self.options, pki, environment.files, environment.clock)
+            key = pki.service_account_key
+            return Authentication(self.options, environment, certificates, key, self._reader), certificates
         except OSError as error:
             raise StartError(f"cannot read what authentication needs: {_reason(error)}") from error
         except ValueError as error:
@@ -352,12 +358,12 @@ class APIServer:
         cached, live = (partial(read, "", "namespaces", "") for read in (self._reader.get, self._reader.get_live))
         return [NamespaceLifecycle(cached, live)]
 
-    async def _listen(self, handler: Handler, pki: PKI) -> HTTPServer:
+    async def _listen(self, handler: Handler, tls: ssl.SSLContext) -> HTTPServer:
         options = self.options
         server = HTTPServer(
             handler,
             clock=self.environment.clock,
-            ssl_context=self._tls(pki),
+            ssl_context=tls,
             host=options.bind_address,
             port=options.secure_port,
         )
@@ -369,23 +375,6 @@ class APIServer:
             raise StartError(f"cannot listen on {address}: {_reason(error)}{hint}") from error
         self._undo.push_async_callback(server.stop, STOP_GRACE_SECONDS)
         return server
-
-    def _tls(self, pki: PKI) -> ssl.SSLContext:
-        options = self.options
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.verify_mode = ssl.CERT_OPTIONAL
-        cert, key = options.tls_cert_file or pki.server_cert, options.tls_private_key_file or pki.server_key
-        try:
-            context.load_cert_chain(cert, key)
-        except (OSError, ssl.SSLError) as error:
-            raise StartError(f"cannot use {cert} with {key}: {_reason(error)}") from error
-        for bundle in filter(None, (pki.ca_cert, options.client_ca_file)):
-            try:
-                context.load_verify_locations(bundle)
-            except (OSError, ssl.SSLError) as error:
-                raise StartError(f"cannot use the CA bundle {bundle}: {_reason(error)}") from error
-        return context
 
 
 async def _taken(writes: Awaitable[None]) -> None:

@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from apiserver.authn.union import ALL_AUTHENTICATED
 from apiserver.request import UserInfo
 
-__all__ = ["CREDENTIAL_ID_KEY", "CertificateIdentity", "read_certificate"]
+__all__ = ["CREDENTIAL_ID_KEY", "CertificateIdentity", "common_name", "read_certificate"]
 
 CREDENTIAL_ID_KEY = "authentication.kubernetes.io/credential-id"
 _UID_OID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")  # the Kubernetes UID attribute of a subject
@@ -39,6 +39,12 @@ def read_certificate(der: bytes) -> CertificateIdentity:
             problem = str(error)
     before, after = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     return CertificateIdentity(user, problem, before, after)
+
+
+def common_name(der: bytes) -> str:
+    """The common name of a certificate in DER; empty when there is none."""
+    names = _values(x509.load_der_x509_certificate(der).subject, NameOID.COMMON_NAME)
+    return names[-1] if names else ""
 
 
 def _wrong_usage(certificate: x509.Certificate) -> str:

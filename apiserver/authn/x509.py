@@ -6,6 +6,7 @@ one connection, and the purpose of the certificate (k8s.io/apiserver `authentica
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apiserver.authn.interface import InvalidCredentialError
@@ -13,6 +14,7 @@ from apiserver.request import Request, UserInfo
 
 if TYPE_CHECKING:
     from apiserver.authn.certificate import CertificateIdentity
+    from apiserver.authn.trust import CertificateTrust
 
 __all__ = ["X509Authenticator"]
 
@@ -24,6 +26,12 @@ class X509Authenticator:
 
     def __init__(self) -> None:
         self._identities: dict[bytes, CertificateIdentity] = {}
+        self._trust: CertificateTrust | None = None
+
+    def trust_only(self, trust: CertificateTrust) -> None:
+        """From now on a certificate must come from here, whatever the TLS layer has verified it against."""
+        self._trust = trust
+        self._identities.clear()
 
     async def authenticate(self, request: Request) -> UserInfo | None:
         """See `Authenticator.authenticate`."""
@@ -37,7 +45,11 @@ class X509Authenticator:
             # Loading the cryptography library takes long, so it waits until there is a certificate to read.
             from apiserver.authn.certificate import read_certificate
 
-            identity = self._identities[certificate] = read_certificate(certificate)
+            identity = read_certificate(certificate)
+            if self._trust is not None and not identity.problem:
+                problem = self._trust.problem(certificate, request.received_seconds)
+                identity = replace(identity, problem=problem)
+            self._identities[certificate] = identity
         if identity.problem:
             raise InvalidCredentialError(identity.problem)
         if not identity.not_before_seconds <= request.received_seconds <= identity.not_after_seconds:
