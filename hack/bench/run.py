@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-SECTIONS = ("codec", "raft", "store", "storage", "front", "etcd", "views", "server")
+SECTIONS = ("codec", "authorization", "raft", "store", "storage", "front", "etcd", "views", "server")
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 Kubernetes walks every binding of the cluster for every request (`pkg/registry/rbac/validation/rule.go`). Here bindings
 are filed under who they are for, and the rules somebody gets in one scope are merged, when first needed, into one
-table by API group and resource: its lookup costs the same for one binding and for a thousand. A change of any role or
-binding throws the tables away; they are made again as requests come.
+table by API group and resource: its lookup costs the same for one binding and for a thousand. A change of a
+binding throws away the tables of its subjects, that of a role all; they are made again as requests come.
 """
 
 from __future__ import annotations
@@ -110,11 +110,11 @@ class RoleIndex:
                 self._rules.pop(key, None)
             else:
                 self._rules[key] = obj.get("rules") or []
+            self._tables.clear()
         else:
             self._unfile(key)
             if not gone:
                 self._file(key, obj)
-        self._tables.clear()
 
     def replace(self, resource: str, objects: Sequence[Object]) -> None:
         """These are all objects of a resource."""
@@ -163,6 +163,7 @@ class RoleIndex:
         self._bindings[key] = binding
         granted = self._grants.setdefault(scope, {})
         for subject, words in _bound_subjects(scope, binding):
+            self._tables.pop((scope, subject), None)
             by_name = granted.setdefault(subject, {})
             if name not in by_name:  # the first of several subjects that are the same is the one that is shown
                 by_name[name] = _grant(key, binding, words)
@@ -174,6 +175,7 @@ class RoleIndex:
             return
         granted = self._grants[scope]
         for subject, _ in _bound_subjects(scope, binding):
+            self._tables.pop((scope, subject), None)
             by_name = granted.get(subject)
             if by_name is not None:
                 by_name.pop(name, None)
