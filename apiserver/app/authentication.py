@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +39,14 @@ class Authentication:
         issuer: makes them.
         tokens: all that know bearer tokens, for TokenReview.
         authenticator: of requests.
+        closing: to be called when the server stops.
         issuers: of OpenID Connect tokens, to be run beside the requests; None when there are none.
 
     Args:
         certificates: users by certificate.
         signing_key_file: for service-account tokens, where the flags name none.
+
+        everybody_may_everything: whether AlwaysAllow is among the authorizers.
 
     Raises:
         OSError: a file cannot be read.
@@ -56,8 +60,12 @@ class Authentication:
         certificates: ClientCertificates,
         signing_key_file: str,
         reader: StoreReader,
+        *,
+        everybody_may_everything: bool = False,
     ) -> None:
+        self._everybody_may_everything = everybody_may_everything
         self._certificates = certificates
+        self.closing: list[Callable[[], Awaitable[None]]] = []
         self._options = options
         self._environment = environment
         self._get = partial(_get, reader)
@@ -78,7 +86,7 @@ class Authentication:
         allowed, paths = self._options.anonymous_auth, None
         if self.issuers is not None and self.issuers.configuration.anonymous is not None:
             allowed, paths = self.issuers.configuration.anonymous, self.issuers.configuration.anonymous_paths
-        if not allowed or "AlwaysAllow" in self._options.authorization_mode:
+        if not allowed or self._everybody_may_everything:
             return None
         return AnonymousAuthenticator(paths)
 
@@ -103,7 +111,28 @@ class Authentication:
             found.append(AudienceAgnostic(BootstrapTokenAuthenticator(self._get, clock), options.audiences))
         if self.issuers is not None:
             found.append(AudienceAgnostic(self.issuers.tokens, options.audiences))
+        if options.authentication_token_webhook_config_file:
+            found.append(self._webhook(options.authentication_token_webhook_config_file))
         return found
+
+    def _webhook(self, kubeconfig: str) -> TokenAuthenticator:
+        from apiserver.authn.webhook import WebhookTokenAuthenticator
+        from apiserver.webhooks import ConnectionConfigError, WebhookClient, load_connection
+
+        options = self._options
+        try:
+            connection = load_connection(kubeconfig, self._environment.files)
+        except ConnectionConfigError as error:
+            raise ValueError(f"--authentication-token-webhook-config-file: {error}") from error
+        client = WebhookClient(connection)
+        self.closing.append(client.close)
+        return WebhookTokenAuthenticator(
+            client,
+            self._environment,
+            options.authentication_token_webhook_version,
+            options.audiences,
+            options.authentication_token_webhook_cache_ttl,
+        )
 
     def _issuers(self) -> Issuers | None:
         if not self._options.oidc_issuer_url and not self._options.authentication_config:

@@ -142,3 +142,6 @@ def add_authentication_flags(flag: Callable[..., None]) -> None:
         "NAME=VALUE",
         action=Pairs,
     )
+    flag("authentication-token-webhook-config-file", str, "kubeconfig of a service that answers TokenReviews", "FILE")
+    flag("authentication-token-webhook-version", str, "version of its TokenReviews: v1 or v1beta1", "VERSION")
+    flag("authentication-token-webhook-cache-ttl", duration, "how long its answers are kept", "DURATION")

@@ -142,6 +142,8 @@ class APIServer:
         await _taken(RBACBootstrap(stores, self._writer, self._context).run())
         await _taken(self._authorization.start(self._run))
         authentication, certificates = self._authentication(pki)
+        for close in authentication.closing:
+            self._undo.push_async_callback(close)
         handler = self._handler(codec, enabled, stores, client, metrics, authentication)
         self._http = await self._listen(handler, certificates.context())
         await _taken(bootstrap.service(self._http.port))
@@ -337,11 +339,19 @@ class APIServer:
         try:
             certificates = ClientCertificates(self.options, pki, environment.files, environment.clock)
             key = pki.service_account_key
-            return Authentication(self.options, environment, certificates, key, self._reader), certificates
+            authentication = Authentication(
+                self.options,
+                environment,
+                certificates,
+                key,
+                self._reader,
+                everybody_may_everything="AlwaysAllow" in self._authorization.types,
+            )
         except OSError as error:
             raise StartError(f"cannot read what authentication needs: {_reason(error)}") from error
         except ValueError as error:
             raise StartError(str(error)) from error
+        return authentication, certificates
 
     def _keys_url(self) -> str:
         """Where the keys of service-account tokens can be fetched."""

@@ -21,7 +21,7 @@ from apiserver.api.validation.names import dns_subdomain_problems
 from apiserver.api.validation.networking import check_domain_prefixed_path
 from apiserver.authn import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED
 from apiserver.authn.service_accounts import group_names, split_username
-from apiserver.authz import Attributes, Authorizer, Decision, forbidden_error
+from apiserver.authz import Attributes, Authorizer, Decision, EvaluationError, forbidden_error
 from apiserver.request import ANONYMOUS, Handler, Request, Response, UserInfo
 
 __all__ = ["with_impersonation"]
@@ -157,9 +157,17 @@ class _Modes:
             raise refusal or error from None
 
     async def _check(self, attributes: Attributes) -> None:
-        decision, reason = await self._authorizer.authorize(attributes)
-        if decision is not Decision.ALLOW:
+        allowed, reason = await self._decide(attributes)
+        if not allowed:
             raise forbidden_error(attributes, reason)
+
+    async def _decide(self, attributes: Attributes) -> tuple[bool, str]:
+        """Whether it is allowed, and why not."""
+        try:
+            decision, reason = await self._authorizer.authorize(attributes)
+        except EvaluationError as error:
+            return False, str(error)
+        return decision is Decision.ALLOW, reason
 
     async def _allowed(self, wanted: UserInfo, requestor: UserInfo, mode: str) -> UserInfo:
         """Whether the requestor may be each part of the wanted user; `mode` is empty for the older verb."""
@@ -197,7 +205,7 @@ class _Modes:
             if _PRIVILEGED_GROUP in groups:
                 asked = replace(attributes, name=_PRIVILEGED_GROUP)
                 raise forbidden_error(asked, "impersonating the system:masters group is not allowed")
-            if len(groups) >= _MANY_CHECKS and await self._may(replace(attributes, name="*")):
+            if len(groups) >= _MANY_CHECKS and (await self._decide(replace(attributes, name="*")))[0]:
                 return
         for group in groups:
             await self._check(replace(attributes, name=group))
@@ -208,15 +216,11 @@ class _Modes:
             if problem:
                 raise forbidden_error(attributes, problem)
             many = len(wanted.extra) >= _MANY_CHECKS or sum(len(values) for _, values in wanted.extra) >= _MANY_CHECKS
-            if many and await self._may(replace(attributes, subresource="*", name="*")):
+            if many and (await self._decide(replace(attributes, subresource="*", name="*")))[0]:
                 return
         for key, values in wanted.extra:
             for value in values:
                 await self._check(replace(attributes, subresource=key, name=value))
-
-    async def _may(self, attributes: Attributes) -> bool:
-        decision, _ = await self._authorizer.authorize(attributes)
-        return decision is Decision.ALLOW
 
 
 def _without_node(user: UserInfo) -> UserInfo:

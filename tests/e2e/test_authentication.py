@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ import jwt
 import pytest
 
 from tests.e2e.server_process import Kubectl, ServerProcess
+from tests.unit.apiserver.authn.authorities import Authority
+from tests.unit.apiserver.authn.oidc_issuer import OIDCIssuer
 
 pytestmark = pytest.mark.e2e
 
@@ -197,3 +201,170 @@ def test_key_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     assert server.process is not None
     assert server.process.wait(timeout=20) == 1
     server.kill()
+
+
+ROLES = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reader}
+rules: [{apiGroups: [""], resources: [configmaps], verbs: [list]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: readers}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader}
+subjects: [{kind: Group, name: "oidc:dev", apiGroup: rbac.authorization.k8s.io}]
+"""
+
+
+class Guarded:
+    """A server with RBAC, an OIDC issuer, proxies, and anonymous requests for one path."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.issuer = OIDCIssuer(directory)
+        self.proxies, self.clients = Authority("proxies"), Authority("clients")
+        self.configuration = directory / "authentication.yaml"
+        self.configure("true")
+        self.server = ServerProcess(
+            directory / "data",
+            f"--authentication-config={self.configuration}",
+            "--authorization-mode=RBAC",
+            f"--client-ca-file={self.clients.write(directory / 'clients.crt')}",
+            f"--requestheader-client-ca-file={self.proxies.write(directory / 'proxies.crt')}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-allowed-names=front",
+        ).start()
+        self.admin = Kubectl(self.server.kubeconfig, directory)
+        self.users = Users(self.server, self.admin)
+        self.admin("apply", "-f", "-", stdin=ROLES)
+
+    def configure(self, rule: str) -> None:
+        mappings = {
+            "username": {"expression": "'oidc:' + claims.sub"},
+            "groups": {"claim": "groups", "prefix": "oidc:"},
+        }
+        entry = {
+            "issuer": {
+                "url": self.issuer.url,
+                "audiences": ["cluster"],
+                "certificateAuthority": self.issuer.certificate,
+            },
+            "claimMappings": mappings,
+            "claimValidationRules": [{"expression": rule, "message": "not now"}],
+        }
+        document = {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [entry],
+            "anonymous": {"enabled": True, "conditions": [{"path": "/livez"}]},
+        }
+        self.configuration.write_text(json.dumps(document))
+
+    def token(self, **claims: Any) -> str:
+        now = int(time.time())
+        return self.issuer.token({"sub": "jane", "groups": ["dev"], "aud": "cluster", "exp": now + 600, **claims})
+
+    def get(self, path: str, *headers: tuple[str, str], pair: bytes = b"") -> tuple[int, str]:
+        """Status and body, over TLS with a client certificate when one is given."""
+        context = ssl.create_default_context(cafile=str(self.server.data_dir / "pki" / "ca.crt"))
+        if pair:
+            file = self.directory / "client.pem"
+            file.write_bytes(pair)
+            context.load_cert_chain(file)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.server.port, context=context, timeout=10)
+        connection.putrequest("GET", path)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, body
+
+    def stop(self) -> None:
+        self.issuer.stop()
+        assert self.server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    made = Guarded(tmp_path_factory.mktemp("guarded"))
+    yield made
+    made.stop()
+
+
+LIST = "/api/v1/namespaces/default/configmaps"
+
+
+def ready_token(guarded: Guarded) -> str:
+    """A token of the issuer, once its keys are known."""
+    token = guarded.token()
+    flags = guarded.users.flags(token)
+    eventually(lambda: guarded.admin.run("auth", "whoami", *flags, check=False).returncode == 0, "the issuer")
+    return token
+
+
+def test_a_token_of_an_issuer(guarded: Guarded) -> None:
+    token = ready_token(guarded)
+    user = guarded.users.who(token)
+    assert (user["username"], user["groups"]) == ("oidc:jane", ["oidc:dev", "system:authenticated"])
+    flags = guarded.users.flags(token)
+    assert "kube-root-ca.crt" in guarded.admin("get", "configmaps", *flags)
+    assert 'User "oidc:jane" cannot list resource "secrets"' in guarded.admin.fails("get", "secrets", *flags)
+    for claims in ({"aud": "other"}, {"exp": int(time.time()) - 60}, {"sub": 1}):
+        guarded.users.refused(guarded.token(**claims))
+
+
+def test_acting_as_others_without_the_right(guarded: Guarded) -> None:
+    flags = guarded.users.flags(ready_token(guarded))
+    for arguments in (["--as=kubernetes-admin"], ["--as=x", "--as-group=system:masters"], ["--as=x", "--as-uid=1"]):
+        text = guarded.admin.fails("get", "configmaps", *arguments, *flags)
+        assert 'User "oidc:jane" cannot impersonate' in text
+    text = guarded.admin.fails("get", "secrets", "--as=bob")
+    assert 'User "bob" cannot list resource "secrets"' in text
+    assert "kube-root-ca.crt" in guarded.admin("get", "configmaps", "--as=bob", "--as-group=oidc:dev")
+
+
+def test_rules_are_read_anew(guarded: Guarded) -> None:
+    token = ready_token(guarded)
+    flags = guarded.users.flags(token)
+    guarded.configure("claims.sub != 'jane'")
+    eventually(lambda: guarded.admin.run("auth", "whoami", *flags, check=False).returncode != 0, "the new rule")
+    guarded.configure("claims.sub == 'jane'")
+    eventually(lambda: guarded.admin.run("auth", "whoami", *flags, check=False).returncode == 0, "the newer rule")
+
+
+def test_anonymous_requests_for_one_path(guarded: Guarded) -> None:
+    assert guarded.get("/livez")[0] == 200
+    for path in ("/readyz", "/api", LIST, "/livez/", "//livez", "/livez/..", "/%6civez/../api", "/livez%2f"):
+        assert guarded.get(path)[0] in (401, 404), path
+    status, body = guarded.get(LIST)
+    assert status == 401
+    assert json.loads(body) == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "Unauthorized",
+        "reason": "Unauthorized",
+        "code": 401,
+    }
+
+
+def test_users_named_in_headers(guarded: Guarded) -> None:
+    jane = [("X-Remote-User", "jane"), ("X-Remote-Group", "oidc:dev")]
+    admin = [("X-Remote-User", "root"), ("X-Remote-Group", "system:masters")]
+    _, front = guarded.proxies.issue("front")
+    assert guarded.get(LIST, *jane, pair=front)[0] == 200
+    assert guarded.get("/api/v1/secrets", *jane, pair=front)[0] == 403
+    assert guarded.get("/api/v1/secrets", *admin, pair=front)[0] == 200
+    assert guarded.get("/api/v1/secrets", *admin)[0] == 401
+    _, client = guarded.clients.issue("eve")
+    status, body = guarded.get("/api/v1/secrets", *admin, pair=client)
+    assert status == 403
+    assert 'User \\"eve\\" cannot list' in body
+    _, other = guarded.proxies.issue("other")
+    assert guarded.get("/api/v1/secrets", *admin, pair=other)[0] == 401
+    assert guarded.get("/api/v1/secrets", pair=front)[0] == 401
