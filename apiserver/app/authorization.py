@@ -125,7 +125,7 @@ class Authorization:
             raise AuthorizationFilesError(f"authorization webhook {spec.settings.name}: {error}") from error
         client = WebhookClient(connection, spec.timeout_seconds)
         self._closing.append(client.close)
-        return WebhookAuthorizer(client, self._environment, spec.settings)
+        return WebhookAuthorizer(client, self._environment, spec.settings, spec.conditions)
 
 
 def _specs(options: Options, environment: Environment) -> list[AuthorizerSpec]:

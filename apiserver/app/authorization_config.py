@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -18,6 +18,9 @@ from apiserver.api.metatime import parse_duration
 from apiserver.authz import Decision
 from apiserver.authz.webhook import WebhookSettings
 from kvstore.environment import FileSystem
+
+if TYPE_CHECKING:
+    from apiserver.authz.match_conditions import MatchConditions
 
 __all__ = [
     "MODES",
@@ -60,11 +63,13 @@ class WebhookSpec:
 
     Attributes:
         kubeconfig: path of the file that says where it is.
+        conditions: which requests it is asked about; None for all.
     """
 
     settings: WebhookSettings
     timeout_seconds: float
     kubeconfig: str
+    conditions: MatchConditions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +204,7 @@ class _Configuration:
         unauthorized = self._ttl(f"{path}.unauthorizedTTL", given.get("unauthorizedTTL"), 30.0)
         version = self._choice(f"{path}.subjectAccessReviewVersion", given, ("v1", "v1beta1"))
         policy = self._choice(f"{path}.failurePolicy", given, ("NoOpinion", "Deny"))
-        if given.get("matchConditions"):
-            self._invalid(
-                f"{path}.matchConditions", "CEL", "this server does not evaluate CEL expressions yet; leave them out"
-            )
+        conditions = self._conditions(path, given)
         settings = WebhookSettings(
             name,
             version or "v1",
@@ -210,7 +212,42 @@ class _Configuration:
             unauthorized if given.get("cacheUnauthorizedRequests", True) else 0.0,
             Decision.DENY if policy == "Deny" else Decision.NO_OPINION,
         )
-        return WebhookSpec(settings, timeout, self._kubeconfig(f"{path}.connectionInfo", given.get("connectionInfo")))
+        kubeconfig = self._kubeconfig(f"{path}.connectionInfo", given.get("connectionInfo"))
+        return WebhookSpec(settings, timeout, kubeconfig, conditions)
+
+    def _conditions(self, path: str, given: dict[str, Any]) -> MatchConditions | None:
+        conditions = given.get("matchConditions") or []
+        version = given.get("matchConditionSubjectAccessReviewVersion") or ""
+        if conditions and not version:
+            text = "required if match conditions are specified"
+            self._required(f"{path}.matchConditionSubjectAccessReviewVersion", text)
+        elif version not in ("", "v1"):
+            where = f"{path}.matchConditionSubjectAccessReviewVersion"
+            self._problems.append(f'{where}: Unsupported value: "{version}": supported values: "v1"')
+        if not conditions:
+            return None
+        from apiserver.authz.match_conditions import CONDITIONS_MAX, ConditionError, MatchConditions
+
+        if len(conditions) > CONDITIONS_MAX:
+            text = f"Too many: {len(conditions)}: must have at most {CONDITIONS_MAX} items"
+            self._problems.append(f"{path}.matchConditions: {text}")
+            return None
+        expressions: list[str] = []
+        for at, each in enumerate(conditions):
+            where = f"{path}.matchConditions[{at}].expression"
+            text = str(each.get("expression") or "").strip() if isinstance(each, dict) else ""
+            if not text:
+                self._required(where)
+            elif text in expressions:
+                self._problems.append(f'{where}: Duplicate value: "{text}"')
+            else:
+                try:
+                    MatchConditions([text])
+                except ConditionError as error:
+                    self._invalid(where, text, str(error))
+                else:
+                    expressions.append(text)
+        return MatchConditions(expressions)
 
     def _kubeconfig(self, path: str, given: Any) -> str:
         given = given if isinstance(given, dict) else {}

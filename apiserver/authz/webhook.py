@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
@@ -17,6 +17,9 @@ from apiserver.authz.interface import Attributes, Decision, EvaluationError, Non
 from apiserver.request import UserInfo
 from apiserver.webhooks import WebhookError, with_retries
 from kvstore.environment import Environment
+
+if TYPE_CHECKING:
+    from apiserver.authz.match_conditions import MatchConditions
 
 __all__ = ["WebhookAuthorizer", "WebhookSettings"]
 
@@ -52,16 +55,29 @@ class WebhookSettings:
 
 
 class WebhookAuthorizer:
-    """Asks a service, and remembers what it said."""
+    """Asks a service, and remembers what it said.
 
-    def __init__(self, client: Client, environment: Environment, settings: WebhookSettings) -> None:
+    Args:
+        conditions: which requests it is asked about; None for all.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        environment: Environment,
+        settings: WebhookSettings,
+        conditions: MatchConditions | None = None,
+    ) -> None:
         self._client = client
         self._environment = environment
         self._settings = settings
+        self._conditions = conditions
         self._answers: OrderedDict[bytes, tuple[float, dict[str, Any]]] = OrderedDict()
 
     async def authorize(self, attributes: Attributes) -> tuple[Decision, str]:
         """See `Authorizer.authorize`."""
+        if self._conditions is not None and not self._concerns(attributes, self._conditions):
+            return Decision.NO_OPINION, ""
         spec = review_spec(attributes, self._settings.version)
         key = orjson.dumps(spec)
         status = self._remembered(key)
@@ -83,6 +99,14 @@ class WebhookAuthorizer:
     ) -> tuple[Sequence[ResourceRule], Sequence[NonResourceRule], bool, str]:
         """See `RuleResolver.rules_for`: nobody can know what a service will say."""
         return [], [], True, "webhook authorizer does not support user rule resolution"
+
+    def _concerns(self, attributes: Attributes, conditions: MatchConditions) -> bool:
+        from apiserver.authz.match_conditions import MatchError
+
+        try:
+            return conditions.match(review_spec(attributes, "v1"))
+        except MatchError as error:
+            raise EvaluationError(self._settings.on_failure, str(error)) from error
 
     async def _ask(self, spec: dict[str, Any]) -> dict[str, Any]:
         body = {"apiVersion": f"{GROUP}/{self._settings.version}", "kind": "SubjectAccessReview", "spec": spec}

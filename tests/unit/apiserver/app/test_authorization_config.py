@@ -62,6 +62,13 @@ def webhook(kubeconfig: Path, **more: Any) -> dict[str, Any]:
     }
 
 
+def conditions(*expressions: str, version: str = "v1") -> dict[str, Any]:
+    return {
+        "matchConditionSubjectAccessReviewVersion": version,
+        "matchConditions": [{"expression": text} for text in expressions],
+    }
+
+
 class Files:
     def __init__(self, directory: Path) -> None:
         self.kubeconfig = directory / "kubeconfig"
@@ -133,7 +140,21 @@ def test_what_is_wrong_with_files(files: Files) -> None:
         ({"failurePolicy": None}, "webhook.failurePolicy: Required value"),
         ({"failurePolicy": "Maybe"}, 'Unsupported value: "Maybe": supported values: "NoOpinion", "Deny"'),
         ({"subjectAccessReviewVersion": "v2"}, 'Unsupported value: "v2": supported values: "v1", "v1beta1"'),
-        ({"matchConditions": [{"expression": "true"}]}, "does not evaluate CEL expressions yet"),
+        ({"matchConditions": [{"expression": "true"}]}, "Version: Required value: required if match conditions are"),
+        (
+            conditions("true", version="v2"),
+            'SubjectAccessReviewVersion: Unsupported value: "v2": supported values: "v1"',
+        ),
+        (
+            conditions("request.user =="),
+            r"matchConditions\[0\].expression: Invalid value: .*compilation failed: .*Syntax",
+        ),
+        (conditions("true", "request.nosuch == 'x'"), r"matchConditions\[1\].expression: .*undefined field 'nosuch'"),
+        (conditions("request.resourceAttributes.verb == 1"), "no matching overload"),
+        (conditions("request.user"), "must evaluate to bool but got string"),
+        (conditions(""), r"matchConditions\[0\].expression: Required value"),
+        (conditions("true", "true"), r'matchConditions\[1\].expression: Duplicate value: "true"'),
+        (conditions(*(f"{at} > 0" for at in range(65))), "Too many: 65: must have at most 64 items"),
         ({"connectionInfo": {"type": "InClusterConfig"}}, 'Unsupported value: "InClusterConfig"'),
         ({"connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": "rel"}}, "must be an absolute path"),
         ({"connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": "/no/such"}}, "no such file or directory"),
