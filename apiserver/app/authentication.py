@@ -18,9 +18,7 @@ from apiserver.authn import (
     TokenUnion,
     UnionAuthenticator,
 )
-from apiserver.authn.bootstrap_tokens import BootstrapTokenAuthenticator
 from apiserver.authn.service_accounts.tokens import KeyRing, ServiceAccountTokens, TokenIssuer
-from apiserver.authn.token_file import TokenFileAuthenticator, parse_token_file
 from apiserver.registry.stores import StoreReader
 from kvstore.environment import Environment, FileSystem
 
@@ -94,6 +92,8 @@ class Authentication:
         options, clock = self._options, self._environment.clock
         found: list[TokenAuthenticator] = []
         if options.token_auth_file:
+            from apiserver.authn.token_file import TokenFileAuthenticator, parse_token_file
+
             text = read_file(self._environment.files, options.token_auth_file).decode()
             users = parse_token_file(text, options.token_auth_file)
             found.append(AudienceAgnostic(TokenFileAuthenticator(users), options.audiences))
@@ -108,6 +108,8 @@ class Authentication:
             )
         )
         if options.enable_bootstrap_token_auth:
+            from apiserver.authn.bootstrap_tokens import BootstrapTokenAuthenticator
+
             found.append(AudienceAgnostic(BootstrapTokenAuthenticator(self._get, clock), options.audiences))
         if self.issuers is not None:
             found.append(AudienceAgnostic(self.issuers.tokens, options.audiences))

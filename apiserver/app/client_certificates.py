@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apiserver.app.certificates import PKI
 from apiserver.app.options import Options
 from apiserver.app.reloading import follow_files, read_file
 from apiserver.authn import X509Authenticator
-from apiserver.authn.request_header import HeaderNames, RequestHeaderAuthenticator
 from kvstore.environment import Clock, FileSystem
+
+if TYPE_CHECKING:
+    from apiserver.authn.request_header import RequestHeaderAuthenticator
 
 __all__ = ["ClientCertificates"]
 
@@ -120,6 +122,7 @@ class ClientCertificates:
         options = self._options
         if not options.requestheader_client_ca_file:
             return None
+        from apiserver.authn.request_header import HeaderNames, RequestHeaderAuthenticator
         from apiserver.authn.trust import CertificateTrust
 
         path = options.requestheader_client_ca_file

@@ -44,7 +44,7 @@ from apiserver.endpoints.token_requests import TokenRequests
 from apiserver.endpoints.token_reviews import TokenReviewer
 from apiserver.endpoints.version import version_handler
 from apiserver.endpoints.version_info import GIT_VERSION, version_info
-from apiserver.filters import ChainOptions, build_handler_chain
+from apiserver.filters import AuthenticationAttempts, ChainOptions, build_handler_chain
 from apiserver.http import HTTPServer
 from apiserver.registry.interface import OperationContext
 from apiserver.registry.kinds import KindOptions, Strategies
@@ -322,6 +322,8 @@ class APIServer:
         router.add_paths(openid_handlers(options.service_account_issuer[0], self._keys_url, authentication.key_set))
         router.add_path("/metrics", metrics.handler)
         router.add_path("/metrics/slis", metrics.slis_handler)
+        attempts = AuthenticationAttempts()
+        metrics.add_source(attempts.metrics)
         return build_handler_chain(
             router,
             environment=environment,
@@ -329,6 +331,7 @@ class APIServer:
             authorizer=authorizer,
             write_error=responder.error,
             observe_in_flight=metrics.observe_in_flight,
+            authentication_attempts=attempts,
             options=ChainOptions(
                 options.max_requests_inflight, options.max_mutating_requests_inflight, options.request_timeout
             ),

@@ -8,7 +8,7 @@ from apiserver.authn import Authenticator
 from apiserver.authz import Authorizer
 from apiserver.endpoints.metrics import InFlightObserver
 from apiserver.endpoints.responses import ErrorWriter
-from apiserver.filters.authentication import with_authentication
+from apiserver.filters.authentication import AuthenticationAttempts, with_authentication
 from apiserver.filters.authorization import with_authorization
 from apiserver.filters.deadline import REQUEST_TIMEOUT_SECONDS, with_deadline
 from apiserver.filters.impersonation import with_impersonation
@@ -40,6 +40,7 @@ def build_handler_chain(
     authorizer: Authorizer,
     write_error: ErrorWriter,
     observe_in_flight: InFlightObserver | None = None,
+    authentication_attempts: AuthenticationAttempts | None = None,
     options: ChainOptions | None = None,
 ) -> Handler:
     """Wrap the API in its filters (k8s.io/apiserver `server/config.go: DefaultBuildHandlerChain`).
@@ -52,7 +53,7 @@ def build_handler_chain(
     chain = with_authorization(handler, authorizer)
     chain = with_max_in_flight(chain, options.reads_in_flight_max, options.mutating_in_flight_max, observe_in_flight)
     chain = with_impersonation(chain, authorizer)
-    chain = with_authentication(chain, authenticator)
+    chain = with_authentication(chain, authenticator, authentication_attempts)
     chain = with_warnings(chain, write_error)
     chain = with_deadline(chain, environment.clock, options.request_timeout_seconds)
     chain = with_request_info(chain, RequestInfoFactory())

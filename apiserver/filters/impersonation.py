@@ -18,7 +18,6 @@ from urllib.parse import unquote
 from apiserver.api.field_errors import FieldError
 from apiserver.api.status import StatusError, bad_request
 from apiserver.api.validation.names import dns_subdomain_problems
-from apiserver.api.validation.networking import check_domain_prefixed_path
 from apiserver.authn import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED
 from apiserver.authn.service_accounts import group_names, split_username
 from apiserver.authz import Attributes, Authorizer, Decision, EvaluationError, forbidden_error
@@ -239,6 +238,8 @@ def _with_everybody(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
 
 def _extra_problem(wanted: UserInfo) -> str:
     """What is wrong with the extra values; empty when nothing is."""
+    from apiserver.api.validation.networking import check_domain_prefixed_path  # a start need not wait for it
+
     for key, values in wanted.extra:
         if not key:
             return "impersonating the empty string key in extra is not allowed"

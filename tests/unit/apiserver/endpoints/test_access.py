@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
+from apiserver.api.status import StatusError
 from apiserver.authn import AnonymousAuthenticator, InvalidCredentialError, UnionAuthenticator
 from apiserver.authz import AlwaysAllow, AlwaysDeny, Attributes, Decision, PrivilegedGroups, UnionAuthorizer
-from apiserver.filters import ChainOptions
+from apiserver.filters import AuthenticationAttempts, ChainOptions
+from apiserver.filters.authentication import with_authentication
 from apiserver.request import Request, UserInfo
+from tests.unit.apiserver.authn.authn_world import request_of
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 BODY = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
@@ -288,3 +292,22 @@ async def test_warnings_are_shown_once_and_cut(api: Any) -> None:
     cut = warning_headers(long)
     assert all(len(value) == 256 + 8 for value in cut)
     assert len(cut) == 16
+
+
+async def test_attempts_are_counted() -> None:
+    attempts = AuthenticationAttempts()
+
+    async def handler(request: Request) -> Any:
+        return None
+
+    filtered = with_authentication(handler, UnionAuthenticator([ByHeader()]), attempts)
+    for name in ("alice", "alice", "bad", ""):
+        request = request_of([("x-user", name)] if name else [])
+        with contextlib.suppress(StatusError):
+            await filtered(request)
+    (family,) = attempts.metrics()
+    assert {sample.labels["result"]: sample.value for sample in family.samples} == {
+        "success": 2.0,
+        "failure": 1.0,
+        "error": 1.0,
+    }
