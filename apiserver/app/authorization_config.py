@@ -77,6 +77,7 @@ class AuthorizerSpec:
     """One authorizer of the union."""
 
     type: str
+    name: str
     webhook: WebhookSpec | None = None
 
 
@@ -116,7 +117,10 @@ def specs_from_flags(
     """The authorizers that `--authorization-mode` and its kin ask for."""
     settings = WebhookSettings("default", version, authorized_seconds, unauthorized_seconds)
     webhook = WebhookSpec(settings, TIMEOUT_SECONDS, webhook_config_file)
-    return [AuthorizerSpec(mode, webhook if mode == "Webhook" else None) for mode in modes]
+    return [
+        AuthorizerSpec(mode, settings.name, webhook) if mode == "Webhook" else AuthorizerSpec(mode, mode.lower())
+        for mode in modes
+    ]
 
 
 def load_configuration(path: str, files: FileSystem) -> list[AuthorizerSpec]:
@@ -189,11 +193,11 @@ class _Configuration:
         if kind != "Webhook":
             if webhook is not None:
                 self._invalid(f"{path}.webhook", "non-null", "may only be specified when type=Webhook")
-            return AuthorizerSpec(kind)
+            return AuthorizerSpec(kind, str(name))
         if not isinstance(webhook, dict):
             self._required(f"{path}.webhook", "required when type=Webhook")
             return None
-        return AuthorizerSpec(kind, self._webhook(f"{path}.webhook", str(name), webhook))
+        return AuthorizerSpec(kind, str(name), self._webhook(f"{path}.webhook", str(name), webhook))
 
     def _webhook(self, path: str, name: str, given: dict[str, Any]) -> WebhookSpec:
         self._unknown(f"{path}.", given, _WEBHOOK_FIELDS)

@@ -137,6 +137,7 @@ class APIServer:
         self._run(Compactor(client, self.environment.clock, interval).run(), "compactor")
 
         stores = self._stores(scheme, cacher, enabled)
+        metrics.add_source(self._authorization.counts.families)
         bootstrap = Bootstrap(stores, self._writer, self.environment.clock, self.options)
         await _taken(bootstrap.before_serving())
         await _taken(RBACBootstrap(stores, self._writer, self._context).run())
@@ -332,6 +333,7 @@ class APIServer:
             write_error=responder.error,
             observe_in_flight=metrics.observe_in_flight,
             authentication_attempts=attempts,
+            observe_authorization=self._authorization.counts.observe,
             options=ChainOptions(
                 options.max_requests_inflight, options.max_mutating_requests_inflight, options.request_timeout
             ),

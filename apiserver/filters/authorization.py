@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Callable
 
 from apiserver.authz import Attributes, Authorizer, Decision, EvaluationError, forbidden_error
 from apiserver.request import Handler, Request, Response
 
 __all__ = ["with_authorization"]
 
+_RESULTS = {Decision.ALLOW: "allowed", Decision.DENY: "denied", Decision.NO_OPINION: "no-opinion"}
 
-def with_authorization(handler: Handler, authorizer: Authorizer) -> Handler:
-    """Ask the authorizer; the decision and its reason go to the audit annotations."""
+
+def with_authorization(
+    handler: Handler, authorizer: Authorizer, observe: Callable[[str], None] | None = None
+) -> Handler:
+    """Ask the authorizer; the decision and its reason go to the audit annotations.
+
+    Args:
+        observe: is told each result: allowed, denied, no-opinion or error.
+    """
 
     async def filtered(request: Request) -> Response:
         if request.trace is not None:
@@ -22,7 +31,11 @@ def with_authorization(handler: Handler, authorizer: Authorizer) -> Handler:
             decision, reason = await authorizer.authorize(attributes)
         except EvaluationError as error:
             request.annotations["authorization.k8s.io/reason"] = "internal error"
+            if observe is not None:
+                observe("error")
             return _internal_error(request, error)
+        if observe is not None:
+            observe(_RESULTS[decision])
         if decision is Decision.ALLOW:
             request.annotations["authorization.k8s.io/decision"] = "allow"
             if reason:

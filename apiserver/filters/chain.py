@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from apiserver.authn import Authenticator
@@ -41,6 +42,7 @@ def build_handler_chain(
     write_error: ErrorWriter,
     observe_in_flight: InFlightObserver | None = None,
     authentication_attempts: AuthenticationAttempts | None = None,
+    observe_authorization: Callable[[str], None] | None = None,
     options: ChainOptions | None = None,
 ) -> Handler:
     """Wrap the API in its filters (k8s.io/apiserver `server/config.go: DefaultBuildHandlerChain`).
@@ -50,7 +52,7 @@ def build_handler_chain(
     belongs between authentication and impersonation.
     """
     options = options or ChainOptions()
-    chain = with_authorization(handler, authorizer)
+    chain = with_authorization(handler, authorizer, observe_authorization)
     chain = with_max_in_flight(chain, options.reads_in_flight_max, options.mutating_in_flight_max, observe_in_flight)
     chain = with_impersonation(chain, authorizer)
     chain = with_authentication(chain, authenticator, authentication_attempts)
