@@ -193,7 +193,7 @@ class Authorization:
             raise AuthorizationFilesError(f"authorization webhook {spec.settings.name}: {error}") from error
         client = WebhookClient(connection, spec.timeout_seconds)
         closing.append(client.close)
-        return WebhookAuthorizer(client, self._environment, spec.settings, spec.conditions)
+        return WebhookAuthorizer(client, self._environment, spec.settings, spec.conditions, self.counts)
 
     # Following the file
 

@@ -333,7 +333,7 @@ class APIServer:
             write_error=responder.error,
             observe_in_flight=metrics.observe_in_flight,
             authentication_attempts=attempts,
-            observe_authorization=self._authorization.counts.observe,
+            observe_authorization=self._authorization.counts.attempt,
             options=ChainOptions(
                 options.max_requests_inflight, options.max_mutating_requests_inflight, options.request_timeout
             ),

@@ -46,7 +46,9 @@ class UnionAuthorizer:
             if reason:
                 reasons.append(reason)
         if failures:
-            raise EvaluationError(Decision.NO_OPINION, "; ".join(failures))
+            raise EvaluationError(
+                Decision.NO_OPINION, failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"
+            )
         return Decision.NO_OPINION, "\n".join(reasons)
 
     async def rules_for(
@@ -63,4 +65,5 @@ class UnionAuthorizer:
             incomplete = incomplete or part_incomplete
             if error:
                 errors.append(error)
-        return resource_rules, other_rules, incomplete, ", ".join(errors)
+        joined = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]" if errors else ""
+        return resource_rules, other_rules, incomplete, joined

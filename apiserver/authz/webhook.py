@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import orjson
 from apiserver.api.field_selectors import parse_field_selector
 from apiserver.api.label_selectors import parse_label_selector
 from apiserver.api.status import StatusError
+from apiserver.authz.counting import CONDITION_ERRORS, EVALUATIONS, EXCLUSIONS, FAIL_OPEN, AuthorizationCounts
 from apiserver.authz.interface import Attributes, Decision, EvaluationError, NonResourceRule, ResourceRule
 from apiserver.request import UserInfo
 from apiserver.webhooks import WebhookError, with_retries
@@ -59,6 +61,7 @@ class WebhookAuthorizer:
 
     Args:
         conditions: which requests it is asked about; None for all.
+        counts: is told of calls and of what conditions did.
     """
 
     def __init__(
@@ -67,7 +70,9 @@ class WebhookAuthorizer:
         environment: Environment,
         settings: WebhookSettings,
         conditions: MatchConditions | None = None,
+        counts: AuthorizationCounts | None = None,
     ) -> None:
+        self._count = (counts or AuthorizationCounts()).count
         self._client = client
         self._environment = environment
         self._settings = settings
@@ -104,21 +109,42 @@ class WebhookAuthorizer:
         from apiserver.authz.match_conditions import MatchError
 
         try:
-            return conditions.match(review_spec(attributes, "v1"))
+            matches = conditions.match(review_spec(attributes, "v1"))
         except MatchError as error:
+            self._count(CONDITION_ERRORS, "Webhook", self._settings.name)
             raise EvaluationError(self._settings.on_failure, str(error)) from error
+        if not matches:
+            self._count(EXCLUSIONS, "Webhook", self._settings.name)
+        return matches
 
     async def _ask(self, spec: dict[str, Any]) -> dict[str, Any]:
         body = {"apiVersion": f"{GROUP}/{self._settings.version}", "kind": "SubjectAccessReview", "spec": spec}
         try:
-            answer = await with_retries(lambda: self._client.post(body), self._environment)
+            return await with_retries(lambda: self._call(body), self._environment)
+        except WebhookError as error:
+            if self._settings.on_failure is Decision.NO_OPINION:
+                self._count(FAIL_OPEN, self._settings.name, "timeout" if error.timed_out else "error")
+            _LOG.error("failed to make webhook authorizer request (%s): %s", self._settings.name, error)
+            raise EvaluationError(self._settings.on_failure, str(error)) from error
+
+    async def _call(self, body: dict[str, Any]) -> dict[str, Any]:
+        """One call: the status that came back."""
+        result = "error"
+        try:
+            answer = await self._client.post(body)
             status = answer.get("status")
             if answer.get("kind") != "SubjectAccessReview" or not isinstance(status, dict):
                 raise WebhookError("the answer is not a SubjectAccessReview with a status")
+            result = "success"
+            return status
         except WebhookError as error:
-            _LOG.error("failed to make webhook authorizer request (%s): %s", self._settings.name, error)
-            raise EvaluationError(self._settings.on_failure, str(error)) from error
-        return status
+            result = "timeout" if error.timed_out else "error"
+            raise
+        except asyncio.CancelledError:
+            result = "canceled"
+            raise
+        finally:
+            self._count(EVALUATIONS, self._settings.name, result)
 
     # What it said before.
 

@@ -23,12 +23,14 @@ class WebhookError(Exception):
     Attributes:
         status: of the answer; 0 when there was none.
         transient: whether trying again may help.
+        timed_out: whether the answer, or its sender's own sources, took too long.
     """
 
-    def __init__(self, message: str, status: int = 0, *, transient: bool = False) -> None:
+    def __init__(self, message: str, status: int = 0, *, transient: bool = False, timed_out: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.transient = transient
+        self.timed_out = timed_out or status == 504
 
 
 class _Answer:
@@ -80,7 +82,7 @@ class WebhookClient:
             async with asyncio.timeout(self._timeout_seconds):
                 status, answer, retry = await self._exchange(orjson.dumps(body))
         except TimeoutError as error:
-            raise WebhookError(f"no answer within {self._timeout_seconds:g} s") from error
+            raise WebhookError(f"no answer within {self._timeout_seconds:g} s", timed_out=True) from error
         if not 200 <= status < 300:
             transient = retry or status in (429, 500, 504)
             raise WebhookError(f"the answer has the status {status}", status, transient=transient)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from apiserver.authz import Attributes, Decision, EvaluationError
+from apiserver.authz.counting import AuthorizationCounts
 from apiserver.authz.match_conditions import MatchConditions, MatchError
 from apiserver.authz.webhook import WebhookAuthorizer, WebhookSettings, review_spec
 from apiserver.request import UserInfo
@@ -69,8 +70,9 @@ class Service:
 
 async def test_a_webhook_is_asked_about_nothing_else() -> None:
     service, environment = Service(), Environment(FakeClock(), SeededRandomness(1), RealFileSystem())
+    counts = AuthorizationCounts()
     conditions = MatchConditions(["has(request.resourceAttributes)", "request.resourceAttributes.namespace == 'team'"])
-    authorizer = WebhookAuthorizer(service, environment, WebhookSettings(version="v1beta1"), conditions)
+    authorizer = WebhookAuthorizer(service, environment, WebhookSettings(version="v1beta1"), conditions, counts)
     assert await authorizer.authorize(PATH) == (Decision.NO_OPINION, "")
     assert await authorizer.authorize(LIST) == (Decision.NO_OPINION, "")
     assert service.asked == 0
@@ -80,6 +82,12 @@ async def test_a_webhook_is_asked_about_nothing_else() -> None:
         settings = WebhookSettings(on_failure=policy)
         broken = MatchConditions(["request.resourceAttributes.namespace == 'team'"])
         with pytest.raises(EvaluationError) as caught:
-            await WebhookAuthorizer(service, environment, settings, broken).authorize(PATH)
+            await WebhookAuthorizer(service, environment, settings, broken, counts).authorize(PATH)
         assert caught.value.decision is policy
     assert service.asked == 1
+    counted = {sample.name: sample.value for family in counts.families() for sample in family.samples}
+    assert counted == {
+        "apiserver_authorization_webhook_evaluations_total": 1.0,
+        "apiserver_authorization_match_condition_evaluation_errors_total": 2.0,
+        "apiserver_authorization_match_condition_exclusions_total": 2.0,
+    }

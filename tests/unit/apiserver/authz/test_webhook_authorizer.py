@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from apiserver.authz import Attributes, Decision, EvaluationError, UnionAuthorizer
+from apiserver.authz.counting import AuthorizationCounts
 from apiserver.authz.webhook import WebhookAuthorizer, WebhookSettings
 from apiserver.request import UserInfo
 from apiserver.webhooks import ConnectionConfigError, WebhookClient, WebhookError, load_connection
@@ -32,11 +33,13 @@ class World:
         self.environment = Environment(self.clock, SeededRandomness(1), RealFileSystem())
         self.clients: list[WebhookClient] = []
 
-    def authorizer(self, *, config: Path | None = None, **settings: Any) -> WebhookAuthorizer:
+    def authorizer(
+        self, *, config: Path | None = None, counts: AuthorizationCounts | None = None, **settings: Any
+    ) -> WebhookAuthorizer:
         connection = load_connection(str(config or self.service.kubeconfig()), self.environment.files)
         client = WebhookClient(connection, 5.0)
         self.clients.append(client)
-        return WebhookAuthorizer(client, self.environment, WebhookSettings(**settings))
+        return WebhookAuthorizer(client, self.environment, WebhookSettings(**settings), None, counts)
 
 
 @pytest.fixture
@@ -161,11 +164,17 @@ async def test_answers_are_kept_as_long_as_they_may_be(world: World) -> None:
 )
 async def test_failures_count_as_configured(world: World, answer: tuple[int, Any], text: str) -> None:
     world.service.answer = lambda body: answer
+    counts = AuthorizationCounts()
     for policy in (Decision.NO_OPINION, Decision.DENY):
         with pytest.raises(EvaluationError, match=text) as caught:
-            await world.authorizer(on_failure=policy).authorize(GET)
+            await world.authorizer(counts=counts, on_failure=policy).authorize(GET)
         assert caught.value.decision is policy
     assert len(world.service.received) == 2
+    counted = {sample.name: (sample.labels, sample.value) for each in counts.families() for sample in each.samples}
+    assert counted == {
+        "apiserver_authorization_webhook_evaluations_total": ({"name": "webhook", "result": "error"}, 2.0),
+        "apiserver_authorization_webhook_evaluations_fail_open_total": ({"name": "webhook", "result": "error"}, 1.0),
+    }
 
 
 async def test_what_may_pass_is_tried_again(world: World) -> None:

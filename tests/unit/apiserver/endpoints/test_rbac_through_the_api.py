@@ -295,3 +295,37 @@ async def test_anonymous_requests_see_health_and_version_alone(world: World) -> 
     assert (await world.api("GET", "/api/v1/pods")).json["message"] == (
         'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" at the cluster scope'
     )
+
+
+async def test_reviews_in_protobuf_and_about_selectors(world: World) -> None:
+    path, body = binding("view", "jane", "default")
+    await world.api("POST", path, body, expect=201, **ADMIN)
+    await world.until("jane", "get", "pods", "default")
+    protobuf = "application/vnd.kubernetes.protobuf"
+
+    async def ask(kind: str, where: str, asker: str, **spec: Any) -> dict[str, Any]:
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        wire = world.api.codec.to_storage({**review, "metadata": {}})
+        headers = ADMIN if asker == "root" else {"x_user": asker}
+        answer = await world.api("POST", where, wire, expect=201, content_type=protobuf, accept=protobuf, **headers)
+        result: dict[str, Any] = world.api.codec.from_wire(answer.body)["status"]
+        return result
+
+    attributes = {"verb": "list", "resource": "pods", "namespace": "default"}
+    selectors = {
+        "labelSelector": {"requirements": [{"key": "a", "operator": "In", "values": ["b", "c"]}]},
+        "fieldSelector": {"rawSelector": "spec.nodeName=n"},
+    }
+    reason = 'RBAC: allowed by RoleBinding "jane-view/default" of ClusterRole "view" to User "jane"'
+    everywhere, here = f"{REVIEWS}/subjectaccessreviews", f"{REVIEWS}/namespaces/default/localsubjectaccessreviews"
+    status = await ask(
+        "SubjectAccessReview", everywhere, "root", user="jane", resourceAttributes={**attributes, **selectors}
+    )
+    assert (status["allowed"], status["reason"]) == (True, reason)
+    status = await ask("LocalSubjectAccessReview", here, "root", user="jane", resourceAttributes=attributes)
+    assert (status["allowed"], status["reason"]) == (True, reason)
+    own = f"{REVIEWS}/selfsubjectaccessreviews"
+    status = await ask("SelfSubjectAccessReview", own, "jane", resourceAttributes={**attributes, "namespace": "other"})
+    assert status["allowed"] is False
+    rules = await ask("SelfSubjectRulesReview", f"{REVIEWS}/selfsubjectrulesreviews", "jane", namespace="default")
+    assert any("pods/log" in rule["resources"] for rule in rules["resourceRules"])
