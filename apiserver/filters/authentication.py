@@ -48,7 +48,9 @@ def with_authentication(
         try:
             user = await authenticator.authenticate(request)
         except InvalidCredentialError as error:
-            _LOG.info("unable to authenticate the request: %s", error)
+            # What others wrote into a credential must not make lines of its own.
+            reason = " ".join(str(error).split())
+            _LOG.warning("unable to authenticate a request from %s: %s", request.remote_address, reason)
             counted.error += 1
             raise unauthorized() from None
         if user is None:

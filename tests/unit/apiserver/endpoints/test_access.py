@@ -294,7 +294,7 @@ async def test_warnings_are_shown_once_and_cut(api: Any) -> None:
     assert len(cut) == 16
 
 
-async def test_attempts_are_counted() -> None:
+async def test_attempts_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     attempts = AuthenticationAttempts()
 
     async def handler(request: Request) -> Any:
@@ -311,3 +311,6 @@ async def test_attempts_are_counted() -> None:
         "failure": 1.0,
         "error": 1.0,
     }
+    assert [record.getMessage() for record in caplog.records] == [
+        "unable to authenticate a request from 127.0.0.1: no"
+    ]
