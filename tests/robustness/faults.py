@@ -19,6 +19,7 @@ from tests.robustness.watchers import Watchers
 __all__ = ["FAULTS", "Nemesis"]
 
 PROBES = 100
+PROBE_SECONDS = 0.05
 FAULT_SECONDS_MIN, FAULT_SECONDS_MAX = 0.6, 2.0
 
 
@@ -101,7 +102,7 @@ class Nemesis:
             value = b"%d.%d" % (probe.number, time.monotonic_ns())
             if await probe.call(pb.PutRequest(key=b"k/probe", value=value)) is not None:
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(PROBE_SECONDS)
 
     # Faults: each returns what mends it, if `Cluster.heal` does not.
 

@@ -143,7 +143,7 @@ def _owner(local_port: int, remote_port: int, processes: Mapping[int, str]) -> s
 
 def _holds(directory: Path, wanted: str) -> bool:
     with contextlib.suppress(OSError):  # it has ended
-        for name in os.listdir(directory):
+        for name in sorted(os.listdir(directory), key=int, reverse=True):  # the newest are at the end
             with contextlib.suppress(OSError):
                 if os.readlink(directory / name) == wanted:
                     return True

@@ -18,7 +18,7 @@ from tests.robustness.traffic import KEYS, PREFIX, PREFIX_END, kind_of
 __all__ = ["Watchers"]
 
 PROGRESS_SECONDS_MAX = 0.5
-RETRY_SECONDS = 0.1
+RETRY_SECONDS = 0.2
 
 
 class Watchers:
