@@ -56,9 +56,9 @@ def _serve(flags: ParsedFlags, arguments: Sequence[str]) -> int:
     import logging
 
     from kvstore.app.logs import configure_logging
-    from kvstore.app.member import StartError
     from kvstore.app.serve import serve
     from kvstore.app.settings import log_settings_of, settings_of
+    from kvstore.app.starting import StartError
     from kvstore.environment import real_environment
 
     environment = real_environment()

@@ -1,6 +1,7 @@
 """From options to a running member, and from flags to options: where the store's parts are chosen and joined.
 
-member    Options, start_member: an embedded member
+starting  start_member: from options to an embedded member
+member    a member that runs; services: what it serves
 options   what can be chosen about a member
 flags     etcd's flags, environment variables and configuration file; validation: which do not go together
 settings  what the flags mean; features: etcd's feature gates
@@ -12,7 +13,10 @@ commands  what `mini-etcd` does besides serving
 serve     a member with its ports open: what `mini-etcd` runs
 """
 
-from kvstore.app.member import Member, Options, Services, StartError, start_member
+from kvstore.app.member import Member
+from kvstore.app.options import Options
+from kvstore.app.services import Services
+from kvstore.app.starting import StartError, start_member
 from kvstore.server.bootstrap import RemovedError
 
 __all__ = ["Member", "Options", "RemovedError", "Services", "StartError", "start_member"]

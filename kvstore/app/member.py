@@ -1,66 +1,39 @@
-"""From options to a running member: the one place where the store's parts are chosen and joined."""
+"""A running member: its services, what it does beside them, and how it comes and goes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvstore.app.corruption_checks import CorruptionChecks
 from kvstore.app.options import Options
-from kvstore.apply import Alarms, Applier, HeaderSource, Membership, Quota, StateMachine
-from kvstore.auth import AuthStore
-from kvstore.backend import FLUSH_INTERVAL_SECONDS, FLUSH_OPERATIONS, BackendError, LMDBBackend
+from kvstore.app.services import Services
+from kvstore.backend import BackendError
 from kvstore.client.in_process import InProcessClient
-from kvstore.environment import Environment
-from kvstore.errors import EtcdError, StatusCode
+from kvstore.errors import EtcdError
 from kvstore.etcdpb import membership_pb2
-from kvstore.mvcc import Lessor, Store, WatchHub
 from kvstore.server import catalogue
-from kvstore.server.access import Access
-from kvstore.server.apply_timer import ApplyTimer
-from kvstore.server.auth import AuthService
 from kvstore.server.auto_compaction import AutoCompaction
-from kvstore.server.bootstrap import AskUrl, Beginning, BootstrapError, RemovedError, begin
-from kvstore.server.cluster import ClusterService
-from kvstore.server.compactor import Compactor
-from kvstore.server.consensus import ConsensusSettings, RunningConsensus, StartConsensus
-from kvstore.server.contention import Contention
+from kvstore.server.bootstrap import RemovedError
+from kvstore.server.consensus import RunningConsensus
 from kvstore.server.core import MemberCore
-from kvstore.server.corruption import CorruptionError
-from kvstore.server.data_dir import DataDir, DataDirError
+from kvstore.server.data_dir import DataDir
 from kvstore.server.disk_space import DiskSpace, SpaceKeeper
 from kvstore.server.downgrade import VersionMonitor
-from kvstore.server.election import ElectionService
 from kvstore.server.identity import Identity
-from kvstore.server.kv import KVService
-from kvstore.server.leader_loss import LeaderLoss
-from kvstore.server.learner_gate import LearnerGate, LearnerView
-from kvstore.server.lease import LeaseService
 from kvstore.server.lease_keeper import LeaseKeeper
-from kvstore.server.lock import LockService
-from kvstore.server.machine import CONF_STATE_KEY, LoggedMachine
-from kvstore.server.maintenance import MaintenanceService
+from kvstore.server.machine import LoggedMachine
 from kvstore.server.metrics import MemberMetrics
-from kvstore.server.passwords import PasswordHasher
 from kvstore.server.peer_answers import PeerAnswers
-from kvstore.server.peers import LeaderCalls, PeerSettings
 from kvstore.server.progress import ProgressReporter
-from kvstore.server.proposer import Proposer
-from kvstore.server.request_ids import RequestIds
-from kvstore.server.snapshotter import Snapshotter
-from kvstore.server.tokens import parse_token_options
-from kvstore.server.watch import WatchService
-from raft.errors import PeerPortError, RaftError
-from raft.wal import WAL
+from raft.errors import RaftError
 
 if TYPE_CHECKING:
     from raft.runtime.peer_stats import TransportStats
 
-__all__ = ["Member", "Options", "Services", "StartError", "start_member"]
+__all__ = ["Member", "fail"]
 
 HAND_OVER_SECONDS = 2.0
 """How long a leader that stops waits for the next one."""
@@ -69,38 +42,6 @@ REMOVED_PAUSE_SECONDS = 1.0
 """How long a removed member stays, so that the others can learn of the removal from it."""
 
 logger = logging.getLogger(__name__)
-
-
-class StartError(Exception):
-    """A member cannot start; the message is for whoever started it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The member's services, as async functions over etcd's messages."""
-
-    kv: KVService
-    watch: WatchService
-    lease: LeaseService
-    cluster: ClusterService
-    maintenance: MaintenanceService
-    auth: AuthService
-    lock: LockService
-    election: ElectionService
-
-    def by_name(self, member: LearnerView) -> Mapping[str, object]:
-        """The services by full name, as a front wants them; they refuse nearly everything while `member` learns."""
-        services = {
-            "etcdserverpb.KV": self.kv,
-            "etcdserverpb.Watch": self.watch,
-            "etcdserverpb.Lease": self.lease,
-            "etcdserverpb.Cluster": self.cluster,
-            "etcdserverpb.Maintenance": self.maintenance,
-            "etcdserverpb.Auth": self.auth,
-            "v3lockpb.Lock": self.lock,
-            "v3electionpb.Election": self.election,
-        }
-        return {name: LearnerGate(service, member) for name, service in services.items()}
 
 
 class Member:
@@ -132,21 +73,9 @@ class Member:
         self._data_dir = data_dir
         self._machine = machine
         clock = core.environment.clock
-        kv, watch, lease = KVService(core), WatchService(core), LeaseService(core)
-        contention = Contention(kv, watch, lease)
         self.corruption_checks = CorruptionChecks.of(core, options)
-        cluster, maintenance = ClusterService(core), MaintenanceService(core, self.corruption_checks.hashes)
-        answers.begin(cluster, lease, maintenance)
-        self._services = Services(
-            kv,
-            watch,
-            lease,
-            cluster,
-            maintenance,
-            AuthService(core),
-            LockService(core, contention),
-            ElectionService(core, contention),
-        )
+        services = self._services = Services.of(core, self.corruption_checks.hashes)
+        answers.begin(services.cluster, services.lease, services.maintenance)
         self._lease_keeper = LeaseKeeper(
             core.lessor, core.proposer, clock, options.lease_checkpoint_interval_seconds, metrics
         )
@@ -176,7 +105,7 @@ class Member:
 
     def _on_removed(self) -> None:
         """The cluster goes on without this member, which stops once the others had time to notice."""
-        self.core.environment.clock.call_later(REMOVED_PAUSE_SECONDS, lambda: _fail(self.failed, RemovedError()))
+        self.core.environment.clock.call_later(REMOVED_PAUSE_SECONDS, lambda: fail(self.failed, RemovedError()))
 
     def _on_restored(self) -> None:
         self._continue_compaction()
@@ -323,237 +252,7 @@ class Member:
                     await core.consensus.transfer_leadership(max(connected, key=lambda other: matches.get(other, 0)))
 
 
-async def start_member(
-    options: Options, environment: Environment, *, start_consensus: StartConsensus | None = None
-) -> Member:
-    """Start a member from its data directory, or make one.
-
-    Returns when a member that is alone in its cluster is ready for requests; one among several when it has begun to
-    look for the others (`Member.ready`).
-
-    Args:
-        start_consensus: what replicates the log; Raft unless a test says otherwise.
-
-    Raises:
-        StartError: it cannot; the message says why in one line.
-        RemovedError: it was removed from its cluster.
-    """
-    if start_consensus is None:
-        from kvstore.server.raft_adapter import start_raft
-
-        start_consensus = start_raft
-    try:
-        data_dir = DataDir(options.data_path, environment.files, options.wal_dir)
-    except DataDirError as error:
-        raise StartError(str(error)) from error
-    try:
-        return await _start(options, environment, data_dir, start_consensus)
-    except BaseException:
-        data_dir.release()
-        raise
-
-
-async def _start(
-    options: Options, environment: Environment, data_dir: DataDir, start_consensus: StartConsensus
-) -> Member:
-    try:
-        backend = LMDBBackend(
-            data_dir.database_path,
-            environment.clock,
-            on_error=_log_backend_error,
-            flush_interval_seconds=options.backend_batch_interval_seconds or FLUSH_INTERVAL_SECONDS,
-            flush_operations=options.backend_batch_limit or FLUSH_OPERATIONS,
-        )
-    except BackendError as error:
-        raise StartError(f"cannot open the database: {error}") from error
-    try:
-        membership = Membership(backend, options.max_learners)
-        membership.restore()
-        beginning = await _begin(options, environment, data_dir, membership)
-        return await _assemble(options, environment, data_dir, backend, membership, beginning, start_consensus)
-    except (ValueError, BootstrapError, PeerPortError) as error:
-        await backend.close()
-        raise StartError(str(error)) from error
-    except (RaftError, OSError) as error:
-        await backend.close()
-        raise StartError(f"cannot use the log: {error}") from error
-    except BaseException:
-        await backend.close()
-        raise
-
-
-async def _begin(options: Options, environment: Environment, data_dir: DataDir, membership: Membership) -> Beginning:
-    """Who this member is: as its log has it, or on first start as the flags and the other members say."""
-    metadata = WAL.metadata_of(environment.files, data_dir.wal_path)
-    flags = options.cluster_flags()
-    ask: AskUrl
-    if len(flags.initial_cluster) == 1:
-        ask = _nobody_to_ask
-    else:
-        from kvstore.server.peer_port import asking_url
-
-        ask = asking_url(environment, options.peer_tls)
-    return await begin(flags, metadata, membership.members(), ask, membership.was_removed)
-
-
-async def _nobody_to_ask(url: str, method: str, request: bytes, timeout_seconds: float) -> bytes:
-    raise EtcdError(StatusCode.UNAVAILABLE, f"{url} is not asked")
-
-
-async def _assemble(
-    options: Options,
-    environment: Environment,
-    data_dir: DataDir,
-    backend: LMDBBackend,
-    membership: Membership,
-    beginning: Beginning,
-    start_consensus: StartConsensus,
-) -> Member:
-    clock, identity = environment.clock, beginning.identity
-    lessor = Lessor(backend, clock.monotonic, options.minimum_lease_ttl_seconds)
-    lessor.restore()
-    store = Store(backend, lessor)
-    store.restore()
-    store.compaction_keys_per_step = options.compaction_batch_limit
-    alarms = Alarms(backend)
-    alarms.restore()
-    hub = WatchHub(store)
-    space = DiskSpace(data_dir.free_bytes, clock)
-    quota = Quota(backend, options.quota_backend_bytes, space.room_bytes)
-    headers = HeaderSource(identity.cluster_id, identity.member_id)
-    metrics = MemberMetrics()
-    compactor = Compactor(clock, store, metrics, options.compaction_sleep_interval_seconds)
-    passwords = PasswordHasher(options.bcrypt_cost, environment.randomness)
-    make_tokens = parse_token_options(
-        options.auth_token, options.auth_token_ttl_seconds, environment, options.request_timeout_seconds
-    )
-    tokens = make_tokens(lambda: state_machine.applied_index)
-    auth = AuthStore(backend, tokens, passwords.hash_now)
-    auth.restore()
-    applier = Applier(store, alarms, membership, quota, headers, auth, compactor.start)
-    state_machine = StateMachine(applier, backend, hub)
-    apply_timer = state_machine.observer = ApplyTimer(
-        metrics, clock.monotonic, options.request_timeout_seconds, options.warning_apply_seconds
-    )
-    backend.on_flush = metrics.backend_commit_seconds.observe
-    machine = LoggedMachine(
-        state_machine,
-        backend,
-        hub,
-        membership,
-        lessor,
-        store,
-        (alarms, membership, auth, state_machine),
-        headers,
-        metrics,
-        compactor,
-        options.election_timeout_ms / 1000,
-    )
-    answers = PeerAnswers()
-    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    failed.add_done_callback(lambda future: future.cancelled() or future.exception())  # nobody need look at it
-    settings = ConsensusSettings(
-        identity=identity,
-        founders=beginning.founders,
-        known=beginning.known,
-        peers=_peer_settings(options, answers, membership, lambda: _fail(failed, RemovedError())),
-        wal_path=data_dir.wal_path,
-        snap_path=data_dir.snap_path,
-        applied_index=state_machine.applied_index,
-        conf_state=backend.get("meta", CONF_STATE_KEY) or b"",
-        force_new_cluster=options.force_new_cluster,
-        heartbeat_interval_ms=options.heartbeat_interval_ms,
-        election_timeout_ms=options.election_timeout_ms,
-        catch_up_entries=options.snapshot_catchup_entries,
-        max_snapshots=options.max_snapshots,
-        pre_vote=options.pre_vote,
-        request_timeout_seconds=options.request_timeout_seconds,
-        sync=options.sync,
-        on_sync=metrics.wal_fsync_seconds.observe,
-        on_round_trip=lambda peer_id, seconds: metrics.round_trip_seconds.of(f"{peer_id:x}").observe(seconds),
-        on_fatal=lambda error: None if failed.done() else failed.set_exception(error),
-    )
-    consensus = await start_consensus(settings, machine, backend, environment)
-    machine.snapshotter = Snapshotter(
-        state_machine,
-        backend,
-        consensus.save_snapshot,
-        snapshot_count=options.snapshot_count,
-        last_index=state_machine.applied_index,
-    )
-    proposer = Proposer(
-        consensus,
-        state_machine,
-        RequestIds(identity.member_id, clock.now()),
-        auth,
-        clock,
-        timeout_seconds=options.request_timeout_seconds,
-        request_bytes_max=options.max_request_bytes,
-        request_seconds=metrics.request_seconds,
-        changes=machine.changes,
-    )
-    space.pending_bytes = lambda: proposer.pending_bytes
-    core = MemberCore(
-        environment,
-        backend,
-        store,
-        lessor,
-        hub,
-        alarms,
-        membership,
-        quota,
-        headers,
-        auth,
-        Access(auth, tokens, lessor, options.client_cert_auth),
-        tokens,
-        passwords,
-        consensus,
-        proposer,
-        compactor,
-        LeaderCalls(consensus, consensus.call_peer, clock, options.request_timeout_seconds),
-        LeaderLoss(clock, options.election_timeout_ms / 1000),
-        options.max_txn_ops,
-        options.max_request_bytes,
-        metrics,
-        options.warning_apply_seconds,
-        options.strict_reconfig_check,
-    )
-    member = Member(options, core, consensus, data_dir, space, machine, failed, metrics, answers)
-    apply_timer.on_no_space = member.notice_no_space
-    try:
-        await member.corruption_checks.initial()
-    except CorruptionError as error:
-        await member.stop()
-        raise StartError(str(error)) from error
-    member.start()
-    if len(beginning.known) == 1:
-        try:
-            await member.ready()
-        except EtcdError as error:
-            await member.stop()
-            raise StartError(f"the member did not become ready: {error.message}") from error
-    return member
-
-
-def _peer_settings(
-    options: Options, answers: PeerAnswers, membership: Membership, on_removed: Callable[[], None]
-) -> PeerSettings | None:
-    if not options.listen_peer_urls:
-        return None
-    return PeerSettings(
-        options.listen_peer_urls,
-        options.peer_tls,
-        answers.handlers(),
-        membership.was_removed,
-        options.initial_advertise_peer_urls,
-        on_removed,
-    )
-
-
-def _fail(failed: asyncio.Future[None], error: Exception) -> None:
+def fail(failed: asyncio.Future[None], error: Exception) -> None:
+    """Tell whoever looks after a member why it is of no more use; the first reason counts."""
     if not failed.done():
         failed.set_exception(error)
-
-
-def _log_backend_error(error: Exception) -> None:
-    logger.warning("failed to write the database; will try again", extra={"fields": {"error": str(error)}})

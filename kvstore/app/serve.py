@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kvstore.app.auto_tls import with_generated_certificates
-from kvstore.app.member import Member, StartError, start_member
+from kvstore.app.member import Member
 from kvstore.app.settings import Settings
+from kvstore.app.starting import StartError, start_member
 from kvstore.app.status import MemberStatus
 from kvstore.environment import Environment
 from kvstore.front import Front, FrontLimits, HealthService, build_front, report_rejected, server_context
