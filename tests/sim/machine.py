@@ -32,6 +32,8 @@ class Machine:
         written: the numbers of all writes so far.
         digest: of the whole history.
         unanswered: what this member has proposed and not seen applied: the driver's number to the write.
+        members: who belongs to the cluster.
+        removed: who did; an id never comes back.
     """
 
     def __init__(self, world: World, member_id: int) -> None:
@@ -44,6 +46,8 @@ class Machine:
         self.applied = 0
         self._applied_term = 0
         self.unanswered: dict[int, tuple[int, bytes]] = {}
+        self.members: set[int] = set()
+        self.removed: set[int] = set()
 
     def propose(self, number: int, data: bytes) -> None:
         """Propose a write."""
@@ -83,11 +87,15 @@ class Machine:
 
     def admits(self, entry: Entry, change: ConfChangeV2) -> bool:
         """Some changes are refused when they come to be applied; leaving a joint configuration never is."""
+        if any(single.node_id in self.removed for single in change.changes):
+            return False
         founds = entry.index <= self._world.settings.size
         return founds or not change.changes or entry.index % 7 != 0
 
     def apply_conf_change(self, entry: Entry, change: ConfChangeV2, conf_state: ConfState) -> None:
         self._world.conf_state_applied(self._member_id, entry.index, conf_state)
+        self.removed |= self.members.difference(conf_state.members())
+        self.members = set(conf_state.members())
         self._advance(entry)
 
     def _advance(self, entry: Entry) -> None:
@@ -113,8 +121,8 @@ class Machine:
         self._restore(snapshot)
 
     def _restore(self, snapshot: Snapshot) -> None:
-        self.values, written, self.digest = json.loads(snapshot.data)
-        self.written = set(written)
+        self.values, written, self.digest, members, removed = json.loads(snapshot.data)
+        self.written, self.members, self.removed = set(written), set(members), set(removed)
         self._world.canon.restores(self._member_id, snapshot.index, self.digest)
         self.applied, self._applied_term = snapshot.index, snapshot.term
         self._world.log(f"{self._member_id} takes the snapshot at {snapshot.index}")
@@ -124,4 +132,5 @@ class Machine:
 
     def dump(self) -> bytes:
         """What a snapshot of now holds."""
-        return json.dumps([self.values, sorted(self.written), self.digest]).encode()
+        sets = (sorted(self.written), sorted(self.members), sorted(self.removed))
+        return json.dumps([self.values, sets[0], self.digest, *sets[1:]]).encode()
