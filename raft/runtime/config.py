@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raft.core import Config, ConfState, ReadOnlyOption, Role
+from raft.core import Config, ConfState, RawNode, ReadOnlyOption, Role
 from raft.environment import Randomness
 from raft.wal import SEGMENT_BYTES
 from raft.wire import ProtobufConfChangeCodec
@@ -115,3 +115,24 @@ class Status:
     waiting_proposals: int
     dropped_proposals: int
     progress: dict[int, str]
+
+    @classmethod
+    def of(cls, node: RawNode, waiting_proposals: int, dropped_proposals: int) -> Status:
+        """That of a node, and what its driver knows besides."""
+        status = node.status()
+        return cls(
+            member_id=status.id,
+            term=status.term,
+            leader_id=status.leader,
+            role=status.role,
+            commit_index=status.commit,
+            applied_index=status.applied,
+            last_index=status.last_index,
+            first_index=node.first_index,
+            snapshot_index=node.snapshot.index if node.snapshot else 0,
+            lead_transferee=status.lead_transferee,
+            conf_state=status.conf_state,
+            waiting_proposals=waiting_proposals,
+            dropped_proposals=dropped_proposals,
+            progress=status.progress,
+        )

@@ -15,7 +15,6 @@ from raft.core import (
     Entry,
     EntryType,
     Message,
-    NodeStatus,
     Peer,
     RawNode,
     Ready,
@@ -25,6 +24,7 @@ from raft.core import (
 from raft.environment import Environment, TimerHandle
 from raft.errors import ConfChangeError, ProposalDroppedError, RaftError, StoppedError, UnexpectedMessageError
 from raft.failpoint import failpoint
+from raft.runtime.conf_history import ConfHistory
 from raft.runtime.config import TICKS_PER_HEARTBEAT, DriverConfig, Status
 from raft.runtime.force_new_cluster import force_new_cluster
 from raft.runtime.proposals import ProposalQueue, SubmittedChange
@@ -106,7 +106,6 @@ class Driver:
         self._proposals = ProposalQueue(config.max_waiting_bytes, config.max_batch_bytes)
         self._reads = ReadQueue(environment.randomness.token_bytes(CONTEXT_BYTES))
         self._inbox: deque[Callable[[], None]] = deque()
-        self._conf_states: list[tuple[int, ConfState]] = []
         self._turn_scheduled = False
         self._running = False
         self._stopped = False
@@ -125,6 +124,7 @@ class Driver:
         self._loop: asyncio.AbstractEventLoop
         self._worker: Worker
         self._wal: WAL
+        self._conf_history: ConfHistory
         self._node: RawNode
 
     # Life
@@ -153,7 +153,7 @@ class Driver:
             if self._force_new_cluster is not None and not stored.is_new:
                 stored = await self._worker.run(partial(self._make_new_cluster, stored, self._force_new_cluster))
             core = self.config.core(self._environment.randomness)
-            self._node, self._conf_states = build_node(
+            self._node, self._conf_history = build_node(
                 core, stored, self._restart_index, self._restart_conf_state, self._peers
             )
             self._running = True
@@ -338,7 +338,7 @@ class Driver:
         """
         self._check_running()
         node = self._node
-        snapshot = node.create_snapshot(index, self._conf_state_at(index), data)
+        snapshot = node.create_snapshot(index, self._conf_history.at(index), data)
         mark = SnapshotMark(snapshot.index, snapshot.term, snapshot.conf_state)
         try:
             await self._worker.run(lambda: self._save_snapshot_file(snapshot))
@@ -365,8 +365,7 @@ class Driver:
         """
         self._check_running()
         self._node.compact(index)
-        while len(self._conf_states) > 1 and self._conf_states[1][0] <= index:
-            del self._conf_states[0]
+        self._conf_history.forget_before(index)
         await self._worker.run(self._release_files)
 
     def _save_snapshot_file(self, snapshot: Snapshot) -> None:
@@ -376,14 +375,6 @@ class Driver:
     def _release_files(self) -> None:
         self._snapshots.remove_old()
         self._wal.release(self._snapshots.oldest_kept())
-
-    def _conf_state_at(self, index: int) -> ConfState:
-        result = self._conf_states[0][1]
-        for changed_at, state in self._conf_states:
-            if changed_at > index:
-                break
-            result = state
-        return result
 
     # Facts
 
@@ -435,24 +426,7 @@ class Driver:
 
     def status(self) -> Status:
         """Where this member stands."""
-        node = self._node
-        status: NodeStatus = node.status()
-        return Status(
-            member_id=status.id,
-            term=status.term,
-            leader_id=status.leader,
-            role=status.role,
-            commit_index=status.commit,
-            applied_index=status.applied,
-            last_index=status.last_index,
-            first_index=node.first_index,
-            snapshot_index=node.snapshot.index if node.snapshot else 0,
-            lead_transferee=status.lead_transferee,
-            conf_state=status.conf_state,
-            waiting_proposals=len(self._proposals),
-            dropped_proposals=self._proposals.dropped,
-            progress=status.progress,
-        )
+        return Status.of(self._node, len(self._proposals), self._proposals.dropped)
 
     # What transports call
 
@@ -629,7 +603,7 @@ class Driver:
             self._schedule_turn()
 
     def _restored(self, snapshot: Snapshot) -> None:
-        self._conf_states = [(snapshot.index, snapshot.conf_state)]
+        self._conf_history = ConfHistory(snapshot.index, snapshot.conf_state)
         self._node.applied(snapshot.index)
         self._reads.applied(snapshot.index)
 
@@ -660,7 +634,7 @@ class Driver:
             state = node.apply_conf_change(change)
         except ConfChangeError:
             change, state = ConfChangeV2(), node.conf_state  # every member finds the same, and goes on as it was
-        self._conf_states.append((entry.index, state))
+        self._conf_history.note(entry.index, state)
         self._state_machine.apply_conf_change(entry, change, state)
 
 

@@ -17,6 +17,7 @@ from raft.core import (
     apply_change,
 )
 from raft.errors import ConfChangeError, RaftError
+from raft.runtime.conf_history import ConfHistory
 from raft.wal import StoredState
 
 __all__ = ["StateMachine", "build_node"]
@@ -54,7 +55,7 @@ class StateMachine(Protocol):
 
 def build_node(
     config: Config, stored: StoredState, applied: int, conf_state: ConfState | None, peers: Sequence[Peer]
-) -> tuple[RawNode, list[tuple[int, ConfState]]]:
+) -> tuple[RawNode, ConfHistory]:
     """A node that goes on from what is stored, or founds a cluster; and the configurations since the snapshot.
 
     Args:
@@ -72,31 +73,31 @@ def build_node(
         raise RaftError(
             f"the state machine is at index {applied} and the log ends at {last}: they do not belong together"
         )
-    conf_states = [(applied, conf_state)] if conf_state is not None else _replay(config, stored, applied)
+    history = ConfHistory(applied, conf_state) if conf_state is not None else _replay(config, stored, applied)
     node = RawNode(
         config,
         snapshot=snapshot,
         entries=stored.entries,
         hard_state=stored.hard_state,
-        conf_state=conf_states[-1][1],
+        conf_state=history.newest,
         applied=applied,
     )
     if stored.is_new and peers:
         node.bootstrap(peers)
-    return node, conf_states
+    return node, history
 
 
-def _replay(config: Config, stored: StoredState, applied: int) -> list[tuple[int, ConfState]]:
-    """The configurations from the snapshot to `applied`, with the index of the entry that made each."""
+def _replay(config: Config, stored: StoredState, applied: int) -> ConfHistory:
+    """The configurations from the snapshot to `applied`."""
     snapshot = stored.snapshot
     base = snapshot.index if snapshot else 0
     state = snapshot.conf_state if snapshot else ConfState()
-    conf_states = [(base, state)]
+    history = ConfHistory(base, state)
     for entry in stored.entries[: applied - base]:
         if entry.type is not EntryType.NORMAL:
             try:
                 state = apply_change(state, config.codec.decode(entry))
             except ConfChangeError:
                 pass  # as when it was applied
-            conf_states.append((entry.index, state))
-    return conf_states
+            history.note(entry.index, state)
+    return history
