@@ -184,8 +184,19 @@ async def start_all(programs: Sequence[Program]) -> None:
         raise failures.exceptions[0] from None
 
 
+LEADER_SECONDS_MAX = 20.0
+"""How long the members may take to agree on one: on a busy machine an election may have to be repeated."""
+
+
 def leader(endpoints: Sequence[str]) -> int:
-    """Which of them leads, by place; -1 when nobody says so."""
+    """Which of them leads, by place; -1 when nobody has said so for some time."""
+    deadline = time.monotonic() + LEADER_SECONDS_MAX
+    while (place := _leader_now(endpoints)) < 0 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return place
+
+
+def _leader_now(endpoints: Sequence[str]) -> int:
     for place, endpoint in enumerate(endpoints):
         request = urllib.request.Request(f"{endpoint}/v3/maintenance/status", b"{}")
         with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(request, timeout=5) as answer:

@@ -29,6 +29,9 @@ NOT_YET = (
     "etcdserver: unhealthy cluster",
     "etcdserver: can only promote a learner member which is in sync with leader",
 )
+LOST = "etcdserver: request timed out"
+"""How the answer to a change begins of which nothing was heard: as with etcd, one that comes too soon is dropped."""
+CALL_SECONDS_MAX = 30.0
 _Answer = TypeVar("_Answer", bound=Message)
 MANY_KEYS, KEYS_PER_TXN = 100_000, 125
 
@@ -43,13 +46,15 @@ class Admin:
     async def add(self, member: Member, *, learner: bool = False) -> None:
         """Add a member and start it; a learner is promoted."""
         request = pb.MemberAddRequest(peerURLs=[member.peer_url], isLearner=learner)
-        response = await self._call("MemberAdd", request, pb.MemberAddResponse)
+        await self._call("MemberAdd", request, pb.MemberAddResponse, done="etcdserver: Peer URLs already exists")
         self.members.append(member)
         initial = ",".join(f"{it.name}={it.peer_url}" for it in self.members)
         member.initial = (f"--initial-cluster={initial}", "--initial-cluster-state=existing")
         await member.launch()
         if learner:
-            await self._call("MemberPromote", pb.MemberPromoteRequest(ID=response.member.ID), pb.MemberPromoteResponse)
+            promote = pb.MemberPromoteRequest(ID=await self._id_of(member))
+            done = "etcdserver: can only promote a learner member"
+            await self._call("MemberPromote", promote, pb.MemberPromoteResponse, done=done)
         await member.wait_ready()
 
     async def remove(self, member: Member) -> None:
@@ -57,7 +62,8 @@ class Admin:
         assert member.process is not None
         member_id = (await member.client.status()).header.member_id
         self.members.remove(member)
-        await self._call("MemberRemove", pb.MemberRemoveRequest(ID=member_id), pb.MemberRemoveResponse)
+        request = pb.MemberRemoveRequest(ID=member_id)
+        await self._call("MemberRemove", request, pb.MemberRemoveResponse, done="etcdserver: member not found")
         assert await member.process.wait() == 0
 
     async def lead(self, member: Member) -> None:
@@ -70,14 +76,28 @@ class Admin:
             except EtcdError:
                 await asyncio.sleep(0.1)
 
-    async def _call(self, name: str, request: Message, answer: type[_Answer]) -> _Answer:
-        while True:
-            try:
-                return await self.members[0].client._unary(f"/etcdserverpb.Cluster/{name}", request, answer)
-            except EtcdError as error:
-                if error.message not in NOT_YET:
-                    raise
-                await asyncio.sleep(0.2)
+    async def _id_of(self, member: Member) -> int:
+        listed = await self._call("MemberList", pb.MemberListRequest(linearizable=True), pb.MemberListResponse)
+        (found,) = (it.ID for it in listed.members if list(it.peerURLs) == [member.peer_url])
+        return found
+
+    async def _call(self, name: str, request: Message, answer: type[_Answer], done: str = "") -> _Answer:
+        """Ask until it is answered; `done` is what one hears of a change that was made although its answer was lost."""
+        client = GrpcClient([self.members[0].url], timeout_seconds=CALL_SECONDS_MAX)
+        was_lost = False
+        try:
+            while True:
+                try:
+                    return await client._unary(f"/etcdserverpb.Cluster/{name}", request, answer)
+                except EtcdError as error:
+                    if was_lost and error.message == done:
+                        return answer()
+                    was_lost |= error.message.startswith(LOST)
+                    if not error.message.startswith((LOST, *NOT_YET)):
+                        raise
+                    await asyncio.sleep(0.2)
+        finally:
+            await client.close()
 
 
 async def test_from_one_to_three_to_five_to_three_members(tmp_path: Path) -> None:
