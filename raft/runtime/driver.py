@@ -15,6 +15,7 @@ from raft.core import (
     Entry,
     EntryType,
     Message,
+    MessageType,
     Peer,
     RawNode,
     Ready,
@@ -35,6 +36,9 @@ from raft.runtime.worker import DiskWorker, Worker
 from raft.wal import WAL, SnapshotMark, SnapshotStore, StoredState, open_store
 
 __all__ = ["Driver"]
+
+EARLY_CHANGES_MAX = 1000
+"""Changes of membership from others that may wait for one before them."""
 
 
 class Driver:
@@ -106,6 +110,7 @@ class Driver:
         self._proposals = ProposalQueue(config.max_waiting_bytes, config.max_batch_bytes)
         self._reads = ReadQueue(environment.randomness.token_bytes(CONTEXT_BYTES))
         self._inbox: deque[Callable[[], None]] = deque()
+        self._early_changes: list[Message] = []
         self._turn_scheduled = False
         self._running = False
         self._stopped = False
@@ -432,7 +437,21 @@ class Driver:
 
     def receive(self, message: Message) -> None:
         """A message from a peer; see `Receiver`."""
-        self._enqueue(lambda: self._node.step(message))
+        if message.type is MessageType.PROP and any(entry.type is not EntryType.NORMAL for entry in message.entries):
+            self._enqueue(lambda: self._step_change(message))
+        else:
+            self._enqueue(lambda: self._node.step(message))
+
+    def _step_change(self, message: Message) -> None:
+        """A change of membership, forwarded to the leader: it waits for the one before it to be applied here.
+
+        Its sender may have applied that already, for a leader commits what a quorum of others has stored and applies
+        only what it has stored itself; and a change that comes too soon would become an empty entry.
+        """
+        if self._node.may_change_members:
+            self._node.step(message)
+        elif len(self._early_changes) < EARLY_CHANGES_MAX:
+            self._early_changes.append(message)
 
     def report_unreachable(self, member_id: int) -> None:
         """See `Receiver`."""
@@ -624,6 +643,10 @@ class Driver:
         last = entries[-1].index
         self._node.applied(last)
         self._reads.applied(last)
+        if self._early_changes:
+            early, self._early_changes = self._early_changes, []
+            for message in early:
+                self.receive(message)
 
     def _apply_conf_change(self, entry: Entry) -> None:
         node = self._node

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from raft.environment import real_environment
 from raft.errors import DataDirInUseError, RaftError, StoppedError
 from raft.runtime import Driver, DriverConfig, LocalNetwork, Transport
 from raft.runtime.transport_grpc import GrpcTransport
+from raft.runtime.worker import DiskWorker, Worker
 from raft.wal import WAL
 
 WAIT_SECONDS = 20
@@ -91,6 +93,7 @@ def make_driver(
     transport: Transport | None = None,
     on_fatal: Callable[[BaseException], None] | None = None,
     on_leader_change: Callable[[int], None] | None = None,
+    start_worker: Callable[[asyncio.AbstractEventLoop, str], Worker] = DiskWorker,
     **settings: int,
 ) -> Driver:
     settings.setdefault("segment_bytes", 1 << 16)
@@ -111,6 +114,7 @@ def make_driver(
         transport=network.transport(member_id) if network else transport,
         on_fatal=on_fatal,
         on_leader_change=on_leader_change,
+        start_worker=start_worker,
     )
 
 
@@ -607,6 +611,62 @@ async def test_the_log_can_be_read_without_the_driver(tmp_path: Path) -> None:
     assert [entry.data for entry in recovered.entries if entry.data and not entry.type] == [b"a"]
     assert recovered.hard_state.commit == journal.applied
     wal.close()
+
+
+class HeldWorker(DiskWorker):
+    """A disk that takes its time: what is written while `held` waits for `release`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        super().__init__(loop, name)
+        self.held = False
+        self._waiting: list[tuple[Any, Any]] = []
+
+    def submit(self, job: Any, done: Any) -> None:
+        if self.held:
+            self._waiting.append((job, done))
+        else:
+            super().submit(job, done)
+
+    def release(self) -> None:
+        self.held = False
+        waiting, self._waiting = self._waiting, []
+        for job, done in waiting:
+            super().submit(job, done)
+
+
+async def test_a_change_that_reaches_the_leader_early_waits_for_the_one_before_it(tmp_path: Path) -> None:
+    """The others have stored and applied a change that the leader's own disk is still busy with."""
+    network, ids = LocalNetwork(), (1, 2, 3)
+    journals = {member_id: Journal() for member_id in ids}
+    workers: dict[int, HeldWorker] = {}
+    drivers = {}
+    for member_id in ids:
+
+        def start_worker(loop: asyncio.AbstractEventLoop, name: str, member_id: int = member_id) -> HeldWorker:
+            workers[member_id] = HeldWorker(loop, name)
+            return workers[member_id]
+
+        drivers[member_id] = make_driver(
+            tmp_path, journals[member_id], member_id=member_id, peers=ids, network=network, start_worker=start_worker
+        )
+        await drivers[member_id].start()
+    drivers[1].propose(b"first")
+    for journal in journals.values():
+        await journal.until(lambda journal=journal: journal.data == [b"first"])
+    leader_id = drivers[1].leader_id
+    follower_id = next(member_id for member_id in ids if member_id != leader_id)
+    follower, journal = drivers[follower_id], journals[follower_id]
+    workers[leader_id].held = True
+    follower.propose_conf_change(ConfChange(ConfChangeType.ADD_LEARNER_NODE, 4))
+    await journal.until(lambda: journal.conf_states[-1].learners == (4,))
+    assert journals[leader_id].conf_states[-1].learners == ()
+    follower.propose_conf_change(ConfChange(ConfChangeType.ADD_LEARNER_NODE, 5))
+    for _ in range(20):
+        await asyncio.sleep(0)  # until it has reached the leader
+    workers[leader_id].release()
+    await journal.until(lambda: journal.conf_states[-1].learners == (4, 5))
+    for driver in drivers.values():
+        await driver.stop()
 
 
 async def test_three_members_over_the_network(tmp_path: Path) -> None:
