@@ -6,12 +6,13 @@ of allowed names; etcd looks at serial numbers after the handshake (client/pkg/t
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
 from cryptography import x509
 
-__all__ = ["ClientCertificateCheck", "is_good_for"]
+from raft.runtime.certificate_names import matches_host
+
+__all__ = ["ClientCertificateCheck"]
 
 
 class ClientCertificateCheck:
@@ -34,7 +35,7 @@ class ClientCertificateCheck:
         leaf = x509.load_der_x509_certificate(certificate)
         if self._crl is not None and self._crl.get_revoked_certificate_by_serial_number(leaf.serial_number):
             return f"transport: certificate serial {leaf.serial_number:x} revoked"
-        if self._allowed_hostnames and not any(is_good_for(leaf, name) for name in self._allowed_hostnames):
+        if self._allowed_hostnames and not any(matches_host(leaf, name) for name in self._allowed_hostnames):
             return "client certificate authentication failed"
         return ""
 
@@ -43,22 +44,3 @@ def _load_crl(data: bytes) -> x509.CertificateRevocationList:
     if b"-----BEGIN" in data:
         return x509.load_pem_x509_crl(data)
     return x509.load_der_x509_crl(data)
-
-
-def is_good_for(certificate: x509.Certificate, host: str) -> bool:
-    """Whether a certificate has this host name or address among its alternative names (RFC 6125; no common names)."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return False
-    try:
-        return ipaddress.ip_address(host.strip("[]")) in names.get_values_for_type(x509.IPAddress)
-    except ValueError:
-        wanted = host.lower().rstrip(".")
-        return any(_matches(pattern.lower().rstrip("."), wanted) for pattern in names.get_values_for_type(x509.DNSName))
-
-
-def _matches(pattern: str, name: str) -> bool:
-    if pattern.startswith("*."):
-        return name.partition(".")[2] == pattern[2:]
-    return name == pattern

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,10 +24,6 @@ __all__ = [
     "methods_of",
     "rpc_attribute",
 ]
-
-UnaryHandler = Callable[[Any, "CallContext"], Awaitable[Message]]
-ServerStreamHandler = Callable[[Any, "CallContext"], AsyncIterator[Message]]
-BidiHandler = Callable[[AsyncIterator[Any], "CallContext"], AsyncIterator[Message]]
 
 
 class Kind(enum.Enum):

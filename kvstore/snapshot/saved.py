@@ -105,13 +105,6 @@ class SavedSnapshot:
         except BoltError as error:
             raise SnapshotError(str(error)) from error
 
-    def newest_revision(self) -> Revision:
-        """The newest revision of the key bucket; (0, 0) when that is empty."""
-        newest = Revision(0, 0)
-        for stored, _ in self.rows(KEY_BUCKET):
-            newest = _revision(stored)
-        return newest
-
     def status(self) -> SnapshotStatus:
         """Check the file and gather its figures, as `etcdutl snapshot status` does since etcd 3.6."""
         self.check()

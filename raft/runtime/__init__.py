@@ -8,6 +8,7 @@
     proposals  reads    what waits for the loop
     worker         the thread that waits for the disk
     transport      the seam to peers; members in one process
+    certificate_names            whose a certificate is
     transport_grpc  peer_*       members on a network (imported by their own names: gRPC takes a while to load)
 """
 

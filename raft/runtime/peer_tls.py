@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 
 from raft.environment import FileSystem
+from raft.runtime.certificate_names import alternative_names, matches_host, matches_name
 from raft.runtime.peer_url import PeerURL
 
-__all__ = ["CertificateCheck", "CredentialFiles", "PeerTLS", "matches_host"]
+__all__ = ["CertificateCheck", "CredentialFiles", "PeerTLS"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class CredentialFiles:
         # gRPC cannot be told to trust anybody. What the peer shows is looked at first, and is its own authority then.
         shown = await _shown_certificate(url)
         credentials = grpc.ssl_channel_credentials(shown.public_bytes(Encoding.PEM))
-        names, addresses = _alternative_names(shown)
+        names, addresses = alternative_names(shown)
         common = [str(name.value) for name in shown.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         return credentials, next(iter([*names, *map(str, addresses), *common]), None)
 
@@ -243,30 +244,6 @@ def _revoked(data: bytes, chain: list[x509.Certificate]) -> int | None:
     return None
 
 
-def _alternative_names(certificate: x509.Certificate) -> tuple[list[str], list[Any]]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return [], []
-    return names.get_values_for_type(x509.DNSName), names.get_values_for_type(x509.IPAddress)
-
-
-def matches_host(certificate: x509.Certificate, host: str) -> bool:
-    """Whether the certificate is good for a host name or an address (RFC 6125; the common name does not count)."""
-    names, addresses = _alternative_names(certificate)
-    try:
-        return ipaddress.ip_address(host.strip("[]")) in addresses
-    except ValueError:
-        return any(_matches_name(name, host) for name in names)
-
-
-def _matches_name(pattern: str, host: str) -> bool:
-    pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
-    if pattern.startswith("*."):
-        return "." in host and host.partition(".")[2] == pattern[2:]
-    return pattern == host
-
-
 def _remote_host(peer: str) -> str | None:
     """The address in what gRPC calls a peer: `ipv4:10.0.0.1:4711`, `ipv6:%5B::1%5D:4711`; None for a socket file."""
     family, _, address = unquote(peer).partition(":")
@@ -274,7 +251,7 @@ def _remote_host(peer: str) -> str | None:
 
 
 async def _is_good_for(certificate: x509.Certificate, address: str) -> bool:
-    names, addresses = _alternative_names(certificate)
+    names, addresses = alternative_names(certificate)
     if not names and not addresses:
         return True
     remote = ipaddress.ip_address(address.partition("%")[0])
@@ -286,7 +263,7 @@ async def _is_good_for(certificate: x509.Certificate, address: str) -> bool:
     if names:
         try:
             found, _ = await loop.getnameinfo((wanted, 0), socket.NI_NAMEREQD)
-            if any(_matches_name(name, found) for name in names):
+            if any(matches_name(name, found) for name in names):
                 return True
         except OSError:
             pass  # no name of its own; its certificate's may still lead to it

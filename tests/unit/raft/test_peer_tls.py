@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from raft.environment import RealFileSystem
 from raft.errors import PeerRefusedError, PeerUnavailableError
+from raft.runtime.certificate_names import matches_host
 from raft.runtime.peer_channel import PING_METHOD
-from raft.runtime.peer_tls import CredentialFiles, PeerTLS, matches_host
+from raft.runtime.peer_tls import CredentialFiles, PeerTLS
 from raft.runtime.transport_grpc import GrpcTransport
 from tests.unit.raft.authority import Authority, Pair
 from tests.unit.raft.peers import Inbox, eventually, heartbeat, make, running

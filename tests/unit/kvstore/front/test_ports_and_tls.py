@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from kvstore.etcdpb import rpc_pb2 as pb
 from kvstore.front import CallContext, Front, ServerTLS, build_front, server_context
-from kvstore.front.client_certificates import is_good_for
+from raft.runtime.certificate_names import matches_host
 
 
 class KV:
@@ -262,9 +262,9 @@ def test_names_of_a_certificate(name: str, good: bool) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.DNSName("a.example"), x509.DNSName("*.wild.example")]
     extension = x509.SubjectAlternativeName([*names, x509.IPAddress(ipaddress.ip_address("10.0.0.1"))])
-    assert is_good_for(Certificates._certificate("common", None, key.public_key(), key, extension), name) is good
+    assert matches_host(Certificates._certificate("common", None, key.public_key(), key, extension), name) is good
     bare = Certificates._certificate("common", None, key.public_key(), key, x509.BasicConstraints(False, None))
-    assert not is_good_for(bare, name)
+    assert not matches_host(bare, name)
 
 
 async def test_several_addresses(front: Front) -> None:
